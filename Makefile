@@ -1,0 +1,127 @@
+# Builds the module outside of nginx's own tree, everything in one folder.
+#
+#   make                     for the installed nginx, from Debian's nginx-dev
+#   make NGX_SRC=DIR         for another nginx source tree; DIR stays untouched
+#   make CC=clang BUILD=DIR  with another compiler, into another folder
+#   make install             module and examples; DESTDIR is honoured
+#   make core                builds and runs the unit tests of the core
+#   make strict              compiles the core with the strictest warnings
+#   make test                runs every test
+#   make clean
+#
+# V=1 shows every command.
+
+NAME    = ngx_http_entra_mdm_module
+BUILD   = build
+NGX_SRC = /usr/share/nginx/src
+
+# With what an NGX_SRC of your own is configured; nginx loads the module if its
+# own ./configure had --with-compat too.  nginx-dev brings its options along.
+NGX_OPT = --with-compat
+
+ifeq ($(origin CC),default)
+CC      = gcc
+endif
+CC_OPT  = -g -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
+          -Wformat -Werror=format-security
+LD_OPT  = -Wl,-z,relro -Wl,-z,now
+
+CONF_DIR    = /etc/nginx/entra-mdm
+MODULES_DIR = $(shell PATH="$$PATH:/usr/sbin" nginx -V 2>&1 \
+                | sed -n 's/.* --modules-path=\([^ ]*\).*/\1/p')
+
+STRICT = -std=gnu11 -O2 -Wall -Wextra -Wpedantic -Wshadow -Wconversion \
+         -Wno-sign-conversion -Werror
+
+build   := $(abspath $(BUILD))
+ngx_src := $(abspath $(NGX_SRC))
+module  := $(build)/$(NAME).so
+tree    := $(build)/nginx-tree
+objs    := $(build)/objs
+core    := $(wildcard $(NAME)/core/*.c)
+sources := $(core) $(wildcard $(NAME)/*.c $(NAME)/*.h $(NAME)/core/*.h)
+
+
+.PHONY: all install core strict test clean FORCE
+
+all: $(module)
+
+$(module): $(objs)/Makefile $(sources)
+	@echo "compiling with $(CC)"
+	@$(MAKE) $(if $(V),,-s) --no-print-directory -C $(tree) -f $(objs)/Makefile modules
+	@cp $(objs)/$(NAME).so $@
+	@echo "built $@"
+
+# ./configure runs in a folder of links, because some nginx versions write a
+# Makefile into the folder they run in, and NGX_SRC may be read-only.
+# conf_flags is how nginx-dev tells the options of the packaged nginx; it is a
+# bash array.
+
+$(objs)/Makefile: config $(build)/settings
+	@rm -rf $(tree) $(objs)
+	@mkdir -p $(tree)
+	@ln -s $(filter-out %/Makefile %/objs,$(wildcard $(ngx_src)/*)) $(tree)
+	@echo "configuring for nginx in $(ngx_src)"
+	@cd $(tree) && bash -ec ' \
+	    NGX_CONF_FLAGS=($(NGX_OPT)); \
+	    [ ! -e conf_flags ] || . ./conf_flags; \
+	    configure=./configure; [ -e $$configure ] || configure=auto/configure; \
+	    $$configure "$${NGX_CONF_FLAGS[@]}" --with-cc="$(CC)" \
+	        --with-cc-opt="$(CC_OPT)" --with-ld-opt="$(LD_OPT)" \
+	        --builddir=$(objs) --add-dynamic-module=$(CURDIR)' \
+	    >$(build)/configure.log 2>&1 \
+	    || { rm -f $(objs)/Makefile; tail -n 5 $(build)/configure.log; \
+	         echo "the whole output is in $(build)/configure.log"; exit 1; } >&2
+
+# Holds what the build depends on besides files, and is touched only when that
+# changes: then everything is configured and built anew.
+
+$(build)/settings: FORCE
+	@[ -e $(ngx_src)/src/core/nginx.h ] || { \
+	    echo "There is no nginx source in $(ngx_src)."; \
+	    echo "As root, tools/setup build installs Debian's nginx-dev and the"; \
+	    echo "libraries; make NGX_SRC=DIR takes another nginx source tree."; \
+	    exit 1; } >&2
+	@mkdir -p $(build)
+	@{ echo '$(CURDIR) $(ngx_src) $(NGX_OPT) $(CC) $(CC_OPT) $(LD_OPT)'; \
+	   $(CC) --version; cat $(ngx_src)/src/core/nginx.h; \
+	   cat $(wildcard $(ngx_src)/conf_flags) </dev/null; } >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+
+# A configuration file that the administrator has changed is left alone.
+
+install: $(module)
+	@[ -n "$(MODULES_DIR)" ] || { \
+	    echo "nginx -V names no --modules-path:" \
+	         "say make install MODULES_DIR=DIR" >&2; exit 1; }
+	install -d $(DESTDIR)$(MODULES_DIR) $(DESTDIR)$(CONF_DIR)
+	install -m 644 $(module) $(DESTDIR)$(MODULES_DIR)
+	@for file in $(wildcard conf-examples/*.conf); do \
+	    target=$(DESTDIR)$(CONF_DIR)/$${file##*/}; \
+	    if [ -e $$target ] && ! cmp -s $$file $$target; then \
+	        echo "$$target was changed: it stays," \
+	             "the new one is $$target.new"; \
+	        target=$$target.new; \
+	    fi; \
+	    install -m 644 $$file $$target; \
+	done
+	@echo "nginx.conf needs this line, above the events block:"
+	@echo "    load_module $(MODULES_DIR)/$(NAME).so;"
+
+
+core:
+	@$(MAKE) --no-print-directory -C t/core check BUILD=$(build)/core
+
+strict: $(core:$(NAME)/core/%.c=$(build)/strict/%.o)
+	@echo "no warnings in the core from $(CC)"
+
+$(build)/strict/%.o: $(NAME)/core/%.c $(wildcard $(NAME)/core/*.h)
+	@mkdir -p $(@D)
+	$(if $(V),,@)$(CC) $(STRICT) -I $(NAME)/core -c -o $@ $<
+
+test:
+	tools/test
+
+clean:
+	rm -rf build

@@ -1,0 +1,28 @@
+/*
+ * A GUID: 8-4-4-4-12 hex digits of either case as text, 16 bytes inside.  No
+ * braces, no "urn:uuid:", no blanks; two spellings that differ in case are
+ * the same GUID.
+ */
+
+#ifndef ENTRA_GUID_H
+#define ENTRA_GUID_H
+
+#include "entra_str.h"
+
+
+#define ENTRA_GUID_LEN  36
+
+
+typedef struct {
+    uint8_t  bytes[16];
+} entra_guid_t;
+
+
+/* false: not a GUID, *guid is undefined */
+bool entra_guid_parse(entra_str_t text, entra_guid_t *guid);
+
+/* writes ENTRA_GUID_LEN lower-case characters, no NUL; returns their end */
+char *entra_guid_write(const entra_guid_t *guid, char *out);
+
+
+#endif /* ENTRA_GUID_H */

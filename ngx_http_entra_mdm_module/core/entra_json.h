@@ -1,0 +1,33 @@
+/*
+ * JSON as the core reads it: UTF-8, one value and nothing after it, no name
+ * twice in an object at any depth, no NUL in a string.  jansson does the work
+ * and its type stays inside the files that include this one.
+ */
+
+#ifndef ENTRA_JSON_H
+#define ENTRA_JSON_H
+
+#include <jansson.h>
+
+#include "entra_str.h"
+
+
+typedef enum {
+    ENTRA_JSON_OK = 0,
+    ENTRA_JSON_INVALID,                 /* not JSON, or not an object */
+    ENTRA_JSON_NO_MEMORY
+} entra_json_status_t;
+
+
+/*
+ * Reads an object.  On ENTRA_JSON_OK *object is a new reference, which the
+ * caller gives back with json_decref(); otherwise it is NULL.  An integer
+ * that overflows 64 bits is read as a real number.
+ */
+entra_json_status_t entra_json_object(entra_str_t text, json_t **object);
+
+/* the bytes of a string, NUL-terminated, as long-lived as the value */
+entra_str_t entra_json_str(const json_t *string);
+
+
+#endif /* ENTRA_JSON_H */

@@ -1,0 +1,133 @@
+/*
+ * Compact JWS: splitting, decoding, reading the header.
+ */
+
+#include "entra_base64.h"
+#include "entra_json.h"
+#include "entra_jws.h"
+
+
+/* three parts and no more; an empty signature is for the judge of it */
+
+static bool
+entra_jws_split(entra_str_t token, entra_str_t part[3])
+{
+    size_t       i;
+    const char  *dot;
+
+    for (i = 0; i < 2; i++) {
+        dot = token.len ? memchr(token.data, '.', token.len) : NULL;
+
+        if (dot == NULL || dot == token.data) {
+            return false;
+        }
+
+        part[i] = (entra_str_t) { token.data, (size_t) (dot - token.data) };
+        token = entra_str_from(token, part[i].len + 1);
+    }
+
+    part[2] = token;
+
+    return token.len == 0 || memchr(token.data, '.', token.len) == NULL;
+}
+
+
+static entra_reason_t
+entra_jws_decode(entra_str_t part, const entra_mem_t *mem, entra_str_t *bytes)
+{
+    char    *out;
+    size_t   len;
+
+    out = entra_alloc(mem, ENTRA_BASE64_DECODED_MAX(part.len));
+    if (out == NULL) {
+        return ENTRA_INTERNAL;
+    }
+
+    if (!entra_base64url_decode(part, out, &len)) {
+        return ENTRA_TOKEN_MALFORMED;
+    }
+
+    *bytes = (entra_str_t) { out, len };
+
+    return ENTRA_OK;
+}
+
+
+static entra_reason_t
+entra_jws_header(entra_str_t header, const entra_mem_t *mem, entra_jws_t *jws,
+    const char **why)
+{
+    json_t          *json, *alg, *kid;
+    entra_reason_t   reason;
+
+    switch (entra_json_object(header, &json)) {
+
+    case ENTRA_JSON_OK:
+        break;
+
+    case ENTRA_JSON_NO_MEMORY:
+        return ENTRA_INTERNAL;
+
+    default:
+        *why = "its header is not a JSON object, or has a name twice";
+        return ENTRA_TOKEN_MALFORMED;
+    }
+
+    alg = json_object_get(json, "alg");
+    kid = json_object_get(json, "kid");
+
+    if (!json_is_string(alg) || !json_is_string(kid)) {
+        *why = "alg or kid in its header is missing or not a string";
+        reason = ENTRA_TOKEN_MALFORMED;
+
+    } else if (!entra_str_copy(mem, entra_json_str(kid), &jws->kid)) {
+        reason = ENTRA_INTERNAL;
+
+    } else {
+        jws->rs256 = entra_str_eq(entra_json_str(alg), entra_lit("RS256"));
+        jws->crit = json_object_get(json, "crit") != NULL;
+        jws->nonce = json_object_get(json, "nonce") != NULL;
+        reason = ENTRA_OK;
+    }
+
+    json_decref(json);
+
+    return reason;
+}
+
+
+entra_reason_t
+entra_jws_parse(entra_str_t token, const entra_mem_t *mem, entra_jws_t *jws,
+    const char **why)
+{
+    entra_str_t     part[3], header;
+    entra_reason_t  reason;
+
+    if (!entra_jws_split(token, part)) {
+        *why = "it does not have three parts";
+        return ENTRA_TOKEN_MALFORMED;
+    }
+
+    jws->signing_input = (entra_str_t) { token.data,
+                                         part[0].len + 1 + part[1].len };
+
+    reason = entra_jws_decode(part[0], mem, &header);
+
+    if (reason == ENTRA_OK) {
+        reason = entra_jws_decode(part[1], mem, &jws->payload);
+    }
+
+    if (reason == ENTRA_OK) {
+        reason = entra_jws_decode(part[2], mem, &jws->signature);
+    }
+
+    if (reason == ENTRA_TOKEN_MALFORMED) {
+        *why = "a part of it is not base64url without padding";
+    }
+
+    if (reason != ENTRA_OK) {
+        return reason;
+    }
+
+    return entra_jws_header(header, mem, jws, why);
+}

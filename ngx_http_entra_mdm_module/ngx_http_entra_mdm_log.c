@@ -1,0 +1,293 @@
+/*
+ * One line in error.log for a refusal, with what an administrator needs to
+ * mend it.  Of a token nothing is written before its signature verified but
+ * its length and kid.
+ */
+
+#include "ngx_http_entra_mdm_module.h"
+
+#include "entra_escape.h"
+
+
+/* nginx cuts a line at 2048 bytes, and its own part follows ours */
+#define MAX_DETAIL  1280
+#define MAX_VALUE   160
+#define MAX_IDS     20
+
+
+typedef struct {
+    u_char  *pos;
+    u_char  *end;
+} ngx_http_entra_mdm_line_t;
+
+
+static void
+ngx_http_entra_mdm_line(ngx_http_entra_mdm_line_t *line, const char *format,
+    ...)
+{
+    va_list  args;
+
+    va_start(args, format);
+    line->pos = ngx_vslprintf(line->pos, line->end, format, args);
+    va_end(args);
+}
+
+
+/* a value from outside, escaped, cut off where it is long */
+
+static void
+ngx_http_entra_mdm_line_value(ngx_http_entra_mdm_line_t *line,
+    entra_str_t value)
+{
+    char   buffer[MAX_VALUE * ENTRA_ESCAPE_MAX];
+    char  *end;
+
+    end = entra_escape_log((entra_str_t) { value.data,
+                                           ngx_min(value.len, MAX_VALUE) },
+                           buffer);
+
+    ngx_http_entra_mdm_line(line, "\"%*s\"%s", (size_t) (end - buffer), buffer,
+                            value.len > MAX_VALUE ? "..." : "");
+}
+
+
+static void
+ngx_http_entra_mdm_line_claim(ngx_http_entra_mdm_line_t *line,
+    const char *name, const entra_claim_str_t *claim)
+{
+    if (claim->state == ENTRA_CLAIM_PRESENT) {
+        ngx_http_entra_mdm_line(line, ", %s ", name);
+        ngx_http_entra_mdm_line_value(line, claim->value);
+    }
+}
+
+
+static void
+ngx_http_entra_mdm_line_ids(ngx_http_entra_mdm_line_t *line,
+    const char *name, const entra_set_t *ids)
+{
+    char        guid[ENTRA_GUID_LEN];
+    ngx_uint_t  i;
+
+    ngx_http_entra_mdm_line(line, ", %s in force:", name);
+
+    if (ids->count == 0) {
+        ngx_http_entra_mdm_line(line, " none");
+        return;
+    }
+
+    for (i = 0; i < ids->count && i < MAX_IDS; i++) {
+        (void) entra_guid_write(&ids->ids[i], guid);
+        ngx_http_entra_mdm_line(line, "%s%*s", i ? ", " : " ",
+                                (size_t) ENTRA_GUID_LEN, guid);
+    }
+
+    if (ids->count > MAX_IDS) {
+        ngx_http_entra_mdm_line(line, " and %uz more",
+                                (size_t) ids->count - MAX_IDS);
+    }
+}
+
+
+/* what to copy into the configuration, beside what is there */
+
+static void
+ngx_http_entra_mdm_line_audience(ngx_http_entra_mdm_line_t *line,
+    ngx_http_entra_mdm_ctx_t *ctx)
+{
+    ngx_uint_t             i;
+    const entra_claims_t  *claims;
+    const entra_policy_t  *rules;
+
+    claims = &ctx->verdict.claims;
+    rules = &ctx->policy->rules;
+
+    ngx_http_entra_mdm_line(line, ", audience of the token:");
+
+    for (i = 0; i < claims->naud && i < 4; i++) {
+        ngx_http_entra_mdm_line(line, i ? ", " : " ");
+        ngx_http_entra_mdm_line_value(line, claims->aud[i]);
+    }
+
+    if (claims->naud > 4) {
+        ngx_http_entra_mdm_line(line, " and %uz more",
+                                (size_t) claims->naud - 4);
+
+    } else if (claims->naud == 0) {
+        ngx_http_entra_mdm_line(line, " none");
+    }
+
+    ngx_http_entra_mdm_line(line, ", expected host:");
+
+    for (i = 0; i < rules->nhosts && i < 4; i++) {
+        ngx_http_entra_mdm_line(line, i ? ", " : " ");
+        ngx_http_entra_mdm_line_value(line, rules->hosts[i]);
+    }
+
+    if (rules->nhosts == 0) {
+        ngx_http_entra_mdm_line(line, " none");
+    }
+
+    ngx_http_entra_mdm_line_claim(line, "tenant", &claims->tid);
+    ngx_http_entra_mdm_line_ids(line, "client IDs", &rules->client_ids);
+}
+
+
+static void
+ngx_http_entra_mdm_line_times(ngx_http_entra_mdm_line_t *line,
+    const entra_claims_t *claims)
+{
+    ngx_uint_t                  i;
+    const entra_claim_time_t   *time;
+
+    static const char  *names[] = { "exp", "nbf", "iat" };
+
+    for (i = 0; i < 3; i++) {
+        time = i == 0 ? &claims->exp : i == 1 ? &claims->nbf : &claims->iat;
+
+        if (time->state == ENTRA_CLAIM_PRESENT
+            && time->value > -1e15 && time->value < 1e15)
+        {
+            ngx_http_entra_mdm_line(line, ", %s %L", names[i],
+                                    (int64_t) time->value);
+        }
+    }
+
+    ngx_http_entra_mdm_line(line, ", now %T", ngx_time());
+}
+
+
+/* the values that help with this reason */
+
+static void
+ngx_http_entra_mdm_line_detail(ngx_http_entra_mdm_line_t *line,
+    ngx_http_entra_mdm_ctx_t *ctx)
+{
+    const entra_claims_t  *claims;
+
+    claims = &ctx->verdict.claims;
+
+    switch (ctx->reason) {
+
+    case ENTRA_KEY_UNKNOWN:
+        ngx_http_entra_mdm_line(line, ", kid ");
+        ngx_http_entra_mdm_line_value(line, ctx->verdict.kid);
+        ngx_http_entra_mdm_line(line, ", key set of %uz keys, %T seconds old",
+                                (size_t) entra_jwks_count(ctx->policy->jwks),
+                                ngx_time() - ctx->policy->jwks_loaded);
+        break;
+
+    case ENTRA_KEY_NOT_ALLOWED:
+    case ENTRA_SIGNATURE_INVALID:
+        ngx_http_entra_mdm_line(line, ", kid ");
+        ngx_http_entra_mdm_line_value(line, ctx->verdict.kid);
+        break;
+
+    case ENTRA_TOKEN_MALFORMED:
+    case ENTRA_ALGORITHM_NOT_ALLOWED:
+        if (ctx->token_len) {
+            ngx_http_entra_mdm_line(line, ", %uz bytes", ctx->token_len);
+        }
+        break;
+
+    case ENTRA_TOKEN_EXPIRED:
+    case ENTRA_TOKEN_NOT_YET_VALID:
+        ngx_http_entra_mdm_line_times(line, claims);
+        break;
+
+    case ENTRA_ISSUER_NOT_ALLOWED:
+        ngx_http_entra_mdm_line_claim(line, "issuer", &claims->iss);
+        break;
+
+    case ENTRA_SCOPE_NOT_ALLOWED:
+        ngx_http_entra_mdm_line_claim(line, "scope", &claims->scp);
+        ngx_http_entra_mdm_line(line, ", expected ");
+        ngx_http_entra_mdm_line_value(line, ctx->policy->rules.scope);
+        break;
+
+    case ENTRA_AUDIENCE_NOT_ALLOWED:
+        ngx_http_entra_mdm_line_audience(line, ctx);
+        break;
+
+    case ENTRA_TENANT_NOT_ALLOWED:
+        ngx_http_entra_mdm_line_claim(line, "tenant", &claims->tid);
+        ngx_http_entra_mdm_line_ids(line, "tenant IDs",
+                                    &ctx->policy->rules.tenant_ids);
+        break;
+
+    case ENTRA_UPN_MISSING:
+    case ENTRA_UPN_INVALID:
+        ngx_http_entra_mdm_line_claim(line, "oid", &claims->oid);
+        ngx_http_entra_mdm_line_claim(line, "tenant", &claims->tid);
+        break;
+
+    default:
+        break;
+    }
+}
+
+
+void
+ngx_http_entra_mdm_log_refusal(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx)
+{
+    u_char                      buffer[MAX_DETAIL];
+    entra_str_t                 id, text;
+    const entra_reason_info_t  *info;
+    ngx_http_entra_mdm_line_t   line;
+
+    info = entra_reason_info(ctx->reason);
+    id = ngx_http_entra_mdm_request_id(r);
+
+    /* the line goes on where the sentence ends */
+
+    text = info->text;
+    text.len -= (text.data[text.len - 1] == '.');
+
+    line.pos = buffer;
+    line.end = buffer + sizeof(buffer);
+
+    if (ctx->why != NULL) {
+        ngx_http_entra_mdm_line(&line, " (%s)", ctx->why);
+    }
+
+    ngx_http_entra_mdm_line_detail(&line, ctx);
+
+    ngx_log_error(ctx->policy->log_level, r->connection->log, 0,
+                  "entra_mdm: policy \"%V\" %s, %*s: %*s%*s, request_id: %*s",
+                  &ctx->policy->name,
+                  ctx->state == NGX_HTTP_ENTRA_MDM_REFUSED ? "refused"
+                                                           : "would refuse",
+                  info->key.len, info->key.data, text.len, text.data,
+                  (size_t) (line.pos - buffer), buffer, id.len, id.data);
+}
+
+
+void
+ngx_http_entra_mdm_log_subrequest(ngx_http_request_t *r,
+    ngx_http_entra_mdm_policy_t *policy)
+{
+    ngx_log_error(policy->log_level, r->connection->log, 0,
+                  "entra_mdm: subrequest \"%V\" refused by policy \"%V\": its "
+                  "main request was not accepted by it; say \"entra_mdm off\" "
+                  "in that location if it needs no gate",
+                  &r->uri, &policy->name);
+}
+
+
+entra_str_t
+ngx_http_entra_mdm_request_id(ngx_http_request_t *r)
+{
+    ngx_http_variable_value_t       *value;
+    ngx_http_entra_mdm_main_conf_t  *emmcf;
+
+    emmcf = ngx_http_get_module_main_conf(r, ngx_http_entra_mdm_module);
+
+    value = ngx_http_get_indexed_variable(r, emmcf->request_id);
+
+    if (value == NULL || value->not_found) {
+        return entra_lit("-");
+    }
+
+    return (entra_str_t) { (char *) value->data, value->len };
+}

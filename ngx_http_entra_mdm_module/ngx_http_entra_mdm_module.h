@@ -1,0 +1,210 @@
+/*
+ * What the files of the glue share: configuration, the context of a request,
+ * and who offers what to whom.  The core's own types come from core/.
+ */
+
+#ifndef NGX_HTTP_ENTRA_MDM_MODULE_H
+#define NGX_HTTP_ENTRA_MDM_MODULE_H
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "entra_soap.h"
+#include "entra_verify.h"
+
+
+/* X-Entra-UPN and so on, in the order of the table in headers.c */
+#define NGX_HTTP_ENTRA_MDM_HEADERS  6
+
+
+typedef enum {
+    NGX_HTTP_ENTRA_MDM_AUTO = 0,        /* SOAP for POST, else bearer */
+    NGX_HTTP_ENTRA_MDM_BEARER,
+    NGX_HTTP_ENTRA_MDM_SOAP
+} ngx_http_entra_mdm_token_e;
+
+
+typedef enum {
+    NGX_HTTP_ENTRA_MDM_UNDECIDED = 0,
+    NGX_HTTP_ENTRA_MDM_READING,         /* waiting for the request body */
+    NGX_HTTP_ENTRA_MDM_READ,            /* the body is there, to be judged */
+    NGX_HTTP_ENTRA_MDM_ACCEPTED,
+    NGX_HTTP_ENTRA_MDM_PASSED,          /* a device token, by policy */
+    NGX_HTTP_ENTRA_MDM_REFUSED,
+    NGX_HTTP_ENTRA_MDM_WOULD_REFUSE     /* but for entra_mdm_dry_run */
+} ngx_http_entra_mdm_state_e;
+
+
+/* counted since the zone was made; an action is a state from ACCEPTED on */
+
+typedef struct {
+    ngx_atomic_t                  decisions[4][ENTRA_REASONS];
+} ngx_http_entra_mdm_zone_t;
+
+
+/* one entra_mdm_policy block; read-only once the configuration is loaded */
+
+typedef struct {
+    ngx_str_t                     name;
+
+    /* where it was defined or, until it is, first named */
+    ngx_str_t                     file;
+    ngx_uint_t                    line;
+    ngx_uint_t                    defined;      /* unsigned  defined:1; */
+
+    entra_policy_t                rules;
+    entra_jwks_t                 *jwks;
+    time_t                        jwks_loaded;
+
+    ngx_str_t                     headers[NGX_HTTP_ENTRA_MDM_HEADERS];
+    ngx_str_t                     lowcase[NGX_HTTP_ENTRA_MDM_HEADERS];
+
+    size_t                        max_token;
+    size_t                        max_body;
+    ngx_uint_t                    soap_fault_status;    /* 0: auto */
+    ngx_uint_t                    log_level;
+    ngx_uint_t                    device_token_pass;    /* unsigned  :1 */
+
+    ngx_shm_zone_t               *zone;
+    ngx_uint_t                    dry_run_locations;
+} ngx_http_entra_mdm_policy_t;
+
+
+typedef struct {
+    ngx_array_t                   policies;     /* of policy pointers */
+    ngx_int_t                     request_id;   /* index of $request_id */
+} ngx_http_entra_mdm_main_conf_t;
+
+
+typedef struct {
+    ngx_http_entra_mdm_policy_t  *policy;       /* NULL: off */
+    ngx_http_entra_mdm_token_e    token;
+    ngx_flag_t                    dry_run;
+    ngx_flag_t                    tou_redirect;
+
+    ngx_str_t                     file;         /* of entra_mdm */
+    ngx_uint_t                    line;
+
+    ngx_array_t                  *error_pages;  /* in force here */
+    ngx_uint_t                    own_error_page;       /* unsigned  :1 */
+} ngx_http_entra_mdm_loc_conf_t;
+
+
+/*
+ * What the gate knows of a request: one per main request, kept by a cleanup
+ * of its pool since internal redirects forget module contexts.
+ */
+
+typedef struct {
+    ngx_http_entra_mdm_state_e    state;
+    ngx_http_entra_mdm_policy_t  *policy;       /* that decided */
+    ngx_http_entra_mdm_token_e    token;        /* BEARER or SOAP */
+
+    entra_reason_t                reason;
+    const char                   *why;          /* or NULL */
+    size_t                        token_len;
+    entra_verdict_t               verdict;
+    entra_soap_message_t          message;
+    entra_mem_t                   mem;          /* the request's pool */
+    ngx_table_elt_t              *challenge;    /* WWW-Authenticate */
+} ngx_http_entra_mdm_ctx_t;
+
+
+/* ngx_http_entra_mdm_policy.c */
+
+char *ngx_http_entra_mdm_policy_block(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_http_entra_mdm_policy_t *ngx_http_entra_mdm_policy_get(ngx_conf_t *cf,
+    ngx_http_entra_mdm_main_conf_t *emmcf, ngx_str_t *name);
+
+/* ngx_http_entra_mdm_keys.c */
+
+/* logs and returns NULL if the file holds no key set; freed with cf->pool */
+entra_jwks_t *ngx_http_entra_mdm_keys_file(ngx_conf_t *cf, ngx_str_t *path);
+
+/* ngx_http_entra_mdm_zone.c */
+
+#define NGX_HTTP_ENTRA_MDM_ZONE_PAGES  24       /* of the module's own */
+
+ngx_int_t ngx_http_entra_mdm_zone_add(ngx_conf_t *cf,
+    ngx_http_entra_mdm_policy_t *policy, size_t size);
+void ngx_http_entra_mdm_zone_count(ngx_http_entra_mdm_ctx_t *ctx);
+
+/* ngx_http_entra_mdm_access.c */
+
+ngx_int_t ngx_http_entra_mdm_access_handler(ngx_http_request_t *r);
+
+/* lets subrequests of accepted requests into gated locations, no others */
+ngx_int_t ngx_http_entra_mdm_subrequest_handler(ngx_http_request_t *r);
+
+/* the context of the main request; create: NULL means out of memory */
+ngx_http_entra_mdm_ctx_t *ngx_http_entra_mdm_ctx(ngx_http_request_t *r,
+    ngx_uint_t create);
+
+/* ngx_http_entra_mdm_body.c */
+
+/* the bytes of a request body, piece by piece, memory or temporary file */
+
+typedef struct {
+    ngx_chain_t                  *cl;
+    off_t                         offset;       /* in a file buffer */
+    u_char                       *buffer;
+} ngx_http_entra_mdm_body_t;
+
+off_t ngx_http_entra_mdm_body_size(ngx_http_request_t *r);
+void ngx_http_entra_mdm_body_start(ngx_http_request_t *r,
+    ngx_http_entra_mdm_body_t *body);
+
+/*
+ * The next piece, valid until the next call: NGX_OK, or NGX_DONE if it is the
+ * last (a body without bytes has one empty piece), or NGX_ERROR.
+ */
+ngx_int_t ngx_http_entra_mdm_body_next(ngx_http_request_t *r,
+    ngx_http_entra_mdm_body_t *body, entra_str_t *piece);
+
+/* ngx_http_entra_mdm_headers.c */
+
+/* names the policy's headers; NGX_ERROR: out of memory */
+ngx_int_t ngx_http_entra_mdm_headers_name(ngx_conf_t *cf,
+    ngx_http_entra_mdm_policy_t *policy, ngx_str_t *prefix);
+
+/* takes off what a client sent; phase handler */
+ngx_int_t ngx_http_entra_mdm_headers_handler(ngx_http_request_t *r);
+
+/* takes off all identity headers and, for an accepted request, sets them */
+ngx_int_t ngx_http_entra_mdm_headers_set(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx);
+
+/* ngx_http_entra_mdm_response.c */
+
+/* answers a refusal; returns what an access handler is to return */
+ngx_int_t ngx_http_entra_mdm_refuse(ngx_http_request_t *r,
+    const ngx_http_entra_mdm_loc_conf_t *emlcf, ngx_http_entra_mdm_ctx_t *ctx);
+
+/* ngx_http_entra_mdm_log.c */
+
+void ngx_http_entra_mdm_log_refusal(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx);
+void ngx_http_entra_mdm_log_subrequest(ngx_http_request_t *r,
+    ngx_http_entra_mdm_policy_t *policy);
+
+/* what leads from a device's error screen to the log; may be empty */
+entra_str_t ngx_http_entra_mdm_request_id(ngx_http_request_t *r);
+
+/* ngx_http_entra_mdm_variables.c */
+
+ngx_int_t ngx_http_entra_mdm_variables_add(ngx_conf_t *cf);
+
+
+extern ngx_module_t  ngx_http_entra_mdm_module;
+
+
+static ngx_inline entra_str_t
+ngx_http_entra_mdm_str(const ngx_str_t *s)
+{
+    return (entra_str_t) { (const char *) s->data, s->len };
+}
+
+
+#endif /* NGX_HTTP_ENTRA_MDM_MODULE_H */
