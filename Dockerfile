@@ -1,0 +1,42 @@
+# nginx with the module, on Debian.  With nothing mounted it serves the demo
+# configuration on port 8080:
+#
+#   docker build -t entra-mdm .
+#   docker run -p 8080:8080 -v ./nginx.conf:/etc/nginx/nginx.conf:ro entra-mdm
+
+ARG DEBIAN=bookworm
+
+FROM debian:${DEBIAN}-slim AS build
+
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y \
+        --no-install-recommends \
+        build-essential nginx nginx-dev libssl-dev libjansson-dev libexpat1-dev
+
+COPY . /src
+RUN make -C /src BUILD=/build
+
+
+FROM debian:${DEBIAN}-slim
+
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y \
+        --no-install-recommends nginx curl libjansson4 libexpat1 \
+    && rm -rf /var/lib/apt/lists/* \
+    && ln -s /usr/lib/nginx/modules /var/lib/nginx/modules \
+    && chown -R www-data:www-data /var/lib/nginx /var/log/nginx /run
+
+COPY --from=build /build/ngx_http_entra_mdm_module.so /usr/lib/nginx/modules/
+COPY conf-examples/demo.conf /etc/nginx/nginx.conf
+COPY conf-examples/keys.json /etc/nginx/keys.json
+
+USER www-data
+EXPOSE 8080
+STOPSIGNAL SIGQUIT
+
+HEALTHCHECK --interval=30s --timeout=3s \
+    CMD curl -fsS http://127.0.0.1:8080/health || exit 1
+
+# Relative paths in the configuration are below /var/lib/nginx, which the
+# worker's user owns.
+CMD ["nginx", "-p", "/var/lib/nginx/", "-e", "stderr", "-g", "daemon off;"]

@@ -1,0 +1,113 @@
+#!/usr/bin/perl
+# once
+
+# README's tables and the code say the same.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+
+use EntraMDM::File qw(root slurp);
+use EntraMDM::Nginx;
+use EntraMDM::Token;
+
+my $readme = slurp(root() . '/README.md');
+my $glue = root() . '/ngx_http_entra_mdm_module';
+
+
+# Rows of the table whose head begins with that cell, without its markup.
+
+sub table {
+    my ($head) = @_;
+    my ($rows) = $readme =~ /^\| \Q$head\E \|.*\n\|(?:---\|)+\n((?:\|.*\n)+)/m
+        or die "no table of $head";
+    my @rows;
+
+    for my $row (split /\n/, $rows) {
+        $row =~ s/\\\|/or/g;
+        my @cells = $row =~ /\| (.*?) (?=\|)/g;
+        push @rows, \@cells;
+    }
+    return @rows;
+}
+
+sub words { return map { /`([^`]*)`/ ? $1 : $_ } @_ }
+
+
+# reasons
+
+my $map = slurp("$glue/core/entra_reason.h");
+my @reasons;
+
+$map =~ s/\\\n//g;
+while ($map =~ /X\(\w+, \s* "(\w+)", \s* (\d+), \s* (\w+), \s* "([^"]*)", \s*
+                "[^"]*", \s* ((?:"[^"]*"\s*)+) \)/gx)
+{
+    my ($key, $status, $code, $subcode, $text) = ($1, $2, $3, $4, $5);
+    $text = join '', $text =~ /"([^"]*)"/g;
+    push @reasons, [ "`$key`", $status, ucfirst(lc $code) . " `$subcode`",
+                     $text ];
+}
+
+is(scalar @reasons, 23, 'reasons are found in the code');
+is_deeply([ map { [ @$_[ 0 .. 3 ] ] } table('reason') ], \@reasons,
+    'reasons');
+ok(!(grep { !length $_->[4] } table('reason')), 'each with a remedy');
+
+
+# variables
+
+my @variables = slurp("$glue/ngx_http_entra_mdm_variables.c")
+    =~ /ngx_string\("(entra_mdm_\w+)"\)/g;
+is_deeply([ map { /\$(\w+)/ } map { $_->[0] } table('variable') ],
+    \@variables, 'variables');
+
+
+# headers
+
+my ($names) = slurp("$glue/ngx_http_entra_mdm_headers.c")
+    =~ /header_names\[\] = \{(.*?)\}/s;
+is_deeply([ words(map { $_->[0] } table('header')) ],
+    [ map { "X-Entra-$_" } $names =~ /"([^"]+)"/g ], 'headers');
+
+
+# directives
+
+my ($inner) = slurp("$glue/ngx_http_entra_mdm_policy.c")
+    =~ /mdm_directives\[\] = \{(.*?)\n\};/s;
+is_deeply([ words(map { $_->[0] } table('directive')) ],
+    [ $inner =~ /ngx_string\("(\w+)"\)/g ], 'directives of the block');
+
+my ($outer) = slurp("$glue/ngx_http_entra_mdm_module.c")
+    =~ /mdm_commands\[\] = \{(.*?)\n\};/s;
+is_deeply([ $readme =~ /^### (entra_mdm\w*)/mg ],
+    [ $outer =~ /ngx_string\("(\w+)"\)/g ], 'directives');
+
+
+# the configuration on the first screen
+
+my ($conf) = $readme =~ /```nginx\n(.*?)```/s;
+my $t = EntraMDM::Nginx->new;
+
+$t->write_file('keys.json', jwks(new_key()));
+$conf =~ s{/etc/nginx/entra-mdm/}{%%DIR%%/};
+$conf =~ s{modules/ngx_http_entra_mdm_module.so}{$t->{module}};
+$conf =~ s{listen 8080}{listen 127.0.0.1:%%PORT_8080%%};
+$conf =~ s{events}{pid %%DIR%%/tried.pid;\nevents};
+
+my ($code, $said) = $t->nginx_t(conf => $conf);
+is($code, 0, 'the first configuration') or diag $said;
+unlike($said, qr/\[warn\]/, 'without a warning');
+
+
+# every file that is named is there
+
+for my $file ($readme =~ /\]\(([^)]+)\)/g) {
+    ok(-e root() . "/$file", "link to $file");
+}
+
+done_testing();
