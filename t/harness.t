@@ -281,11 +281,12 @@ my $bad = EntraMDM::Nginx->new(module => 0);
 $bad->write_file("$_", '') for qw(error.log access.log error.out);
 is($bad->alerts + $bad->sanitizer_reports + $bad->secrets_logged, 0,
     'nothing found where nothing is');
-$bad->write_file('error.log', join "\n", '1 [alert] 2#2: worker process died',
-    '1 [emerg] 2#2: bind()', '1 [warn] 2#2: fine', "1 [info] 2#2: $token");
+$bad->write_file('error.log', join "\n", 'd t [alert] 2#2: worker process died',
+    'd t [emerg] 2#2: bind()', 'd t [warn] 2#2: fine "x [alert] y"',
+    "d t [info] 2#2: $token");
 is($bad->alerts, 2, 'alerts found');
 $bad->expect_log(qr/died/);
-is_deeply([ $bad->alerts ], [ '1 [emerg] 2#2: bind()' ], 'one expected');
+is_deeply([ $bad->alerts ], [ 'd t [emerg] 2#2: bind()' ], 'one expected');
 is($bad->secrets_logged, 2, 'token found');
 $bad->write_file('error.log', encode_base64($token, ''));
 is($bad->secrets_logged, 1, 'token in base64 found');

@@ -302,7 +302,7 @@ sub expect_log { my ($self, $line) = @_; push @{ $self->{expected} }, $line }
 
 sub alerts {
     my ($self) = @_;
-    my @lines = grep { /\[(?:alert|emerg)\]/ } split /\n/, $self->error_log;
+    my @lines = grep { /^\S+ \S+ \[(?:alert|emerg)\]/ } split /\n/, $self->error_log;
 
     for my $expected (@{ $self->{expected} }) {
         @lines = grep { !/$expected/ } @lines;

@@ -66,11 +66,11 @@ sub new_key {
     my $kid = $o{kid} // $thumbprint;
     return bless {
         pk => $pk, kid => $kid,
-        jwk => {
+        jwk => merged({
             kty => 'RSA', use => 'sig', kid => $kid, x5t => $kid,
-            n => $public->{n}, e => $public->{e},
-            issuer => exists $o{issuer} ? $o{issuer} : ISSUER, %certificate,
-        },
+            n => $public->{n}, e => $public->{e}, issuer => ISSUER,
+            %certificate,
+        }, exists $o{issuer} ? { issuer => $o{issuer} } : {}),
     }, 'EntraMDM::Token::Key';
 }
 
