@@ -9,7 +9,8 @@
 
 static ngx_http_entra_mdm_token_e ngx_http_entra_mdm_token(
     ngx_http_request_t *r, const ngx_http_entra_mdm_loc_conf_t *emlcf);
-static void ngx_http_entra_mdm_forget(ngx_http_entra_mdm_ctx_t *ctx);
+static void ngx_http_entra_mdm_forget(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx);
 static ngx_int_t ngx_http_entra_mdm_read_body(ngx_http_request_t *r,
     ngx_http_entra_mdm_ctx_t *ctx);
 static void ngx_http_entra_mdm_body_handler(ngx_http_request_t *r);
@@ -57,7 +58,7 @@ ngx_http_entra_mdm_access_handler(ngx_http_request_t *r)
             return ngx_http_entra_mdm_enforce(r, emlcf, ctx);
         }
 
-        ngx_http_entra_mdm_forget(ctx);
+        ngx_http_entra_mdm_forget(r, ctx);
     }
 
     ctx->policy = emlcf->policy;
@@ -68,38 +69,31 @@ ngx_http_entra_mdm_access_handler(ngx_http_request_t *r)
         return ngx_http_entra_mdm_decide(r, emlcf, ctx, reason);
     }
 
-    switch (ctx->state) {
-
-    case NGX_HTTP_ENTRA_MDM_READ:
+    if (ctx->state == NGX_HTTP_ENTRA_MDM_READ) {
         reason = ngx_http_entra_mdm_soap_body(r, ctx);
-        break;
-
-    case NGX_HTTP_ENTRA_MDM_READING:
-        /* nothing but an error page of a body that never came leads here */
-        ctx->why = "its body could not be read";
-        reason = r->err_status == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE
-                 ? ENTRA_BODY_TOO_LARGE : ENTRA_MESSAGE_MALFORMED;
-        break;
-
-    default:
-        reason = ngx_http_entra_mdm_soap_head(r, ctx);
-
-        if (reason == ENTRA_OK) {
-            return ngx_http_entra_mdm_read_body(r, ctx);
-        }
-
-        break;
+        return ngx_http_entra_mdm_decide(r, emlcf, ctx, reason);
     }
 
-    return ngx_http_entra_mdm_decide(r, emlcf, ctx, reason);
+    reason = ngx_http_entra_mdm_soap_head(r, ctx);
+    if (reason != ENTRA_OK) {
+        return ngx_http_entra_mdm_decide(r, emlcf, ctx, reason);
+    }
+
+    return ngx_http_entra_mdm_read_body(r, ctx);
 }
 
 
 /* another policy or kind of token decides anew */
 
 static void
-ngx_http_entra_mdm_forget(ngx_http_entra_mdm_ctx_t *ctx)
+ngx_http_entra_mdm_forget(ngx_http_request_t *r, ngx_http_entra_mdm_ctx_t *ctx)
 {
+    if (ctx->challenge != NULL) {
+        ctx->challenge->hash = 0;
+        ctx->challenge = NULL;
+        r->headers_out.www_authenticate = NULL;
+    }
+
     entra_verdict_free(&ctx->verdict);
 
     ngx_memzero(&ctx->verdict, sizeof(entra_verdict_t));
@@ -145,6 +139,9 @@ ngx_http_entra_mdm_token(ngx_http_request_t *r,
  * The body may be there at once or come in many events; either way the
  * phases run again, and the handler finds it READ.  By then the request may
  * be over: nothing but the reference taken is touched after the call.
+ *
+ * While READING no event runs the phases.  Only the error page of a body that
+ * broke off does, and what has come of it by then is refused as incomplete.
  */
 
 static ngx_int_t
@@ -272,6 +269,12 @@ ngx_http_entra_mdm_bearer(ngx_http_request_t *r,
         return ENTRA_NO_TOKEN;
     }
 
+    if (ngx_http_entra_mdm_headers_count(r, "authorization") > 1) {
+        /* nginx's own 400, but for an error page that goes on */
+        ctx->why = "more than one Authorization header";
+        return ENTRA_MESSAGE_MALFORMED;
+    }
+
     value = ngx_http_entra_mdm_str(&r->headers_in.authorization->value);
 
     if (value.len < scheme.len
@@ -303,35 +306,10 @@ static entra_reason_t
 ngx_http_entra_mdm_soap_head(ngx_http_request_t *r,
     ngx_http_entra_mdm_ctx_t *ctx)
 {
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    static ngx_str_t  content_encoding = ngx_string("content-encoding");
-
-    part = &r->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len == content_encoding.len
-            && ngx_strncasecmp(h[i].key.data, content_encoding.data,
-                               content_encoding.len) == 0)
-        {
-            /* a backend that does not decode would read something else */
-            ctx->why = "it has a Content-Encoding";
-            return ENTRA_MESSAGE_MALFORMED;
-        }
+    if (ngx_http_entra_mdm_headers_count(r, "content-encoding")) {
+        /* a backend that does not decode would read something else */
+        ctx->why = "it has a Content-Encoding";
+        return ENTRA_MESSAGE_MALFORMED;
     }
 
     if (r->headers_in.content_length_n <= 0 && !r->headers_in.chunked) {
@@ -444,9 +422,17 @@ static entra_reason_t
 ngx_http_entra_mdm_soap_body(ngx_http_request_t *r,
     ngx_http_entra_mdm_ctx_t *ctx)
 {
-    off_t           size;
-    entra_soap_t   *soap;
-    entra_reason_t  reason;
+    off_t                     size;
+    entra_soap_t             *soap;
+    entra_reason_t            reason;
+    ngx_http_request_body_t  *rb;
+
+    rb = r->request_body;
+
+    if (rb == NULL || rb->rest != 0 || !rb->last_saved) {
+        ctx->why = "its body could not be read";
+        return ENTRA_MESSAGE_MALFORMED;
+    }
 
     size = ngx_http_entra_mdm_body_size(r);
 

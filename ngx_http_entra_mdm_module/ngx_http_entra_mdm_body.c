@@ -41,10 +41,8 @@ ngx_http_entra_mdm_body_start(ngx_http_request_t *r,
 
 static ngx_int_t
 ngx_http_entra_mdm_body_file(ngx_http_request_t *r,
-    ngx_http_entra_mdm_body_t *body, entra_str_t *piece)
+    ngx_http_entra_mdm_body_t *body, size_t size)
 {
-    off_t       left;
-    size_t      size;
     ssize_t     n;
     ngx_buf_t  *b;
 
@@ -57,25 +55,9 @@ ngx_http_entra_mdm_body_file(ngx_http_request_t *r,
         }
     }
 
-    left = b->file_last - b->file_pos - body->offset;
-    size = (size_t) ngx_min(left, PIECE);
-
     n = ngx_read_file(b->file, body->buffer, size, b->file_pos + body->offset);
 
-    if (n != (ssize_t) size) {
-        return NGX_ERROR;
-    }
-
-    *piece = (entra_str_t) { (char *) body->buffer, size };
-
-    body->offset += size;
-
-    if (left == (off_t) size) {
-        body->cl = body->cl->next;
-        body->offset = 0;
-    }
-
-    return NGX_OK;
+    return n == (ssize_t) size ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -83,6 +65,8 @@ ngx_int_t
 ngx_http_entra_mdm_body_next(ngx_http_request_t *r,
     ngx_http_entra_mdm_body_t *body, entra_str_t *piece)
 {
+    off_t       left;
+    size_t      size;
     ngx_buf_t  *b;
 
     *piece = ENTRA_STR_NONE;
@@ -96,15 +80,25 @@ ngx_http_entra_mdm_body_next(ngx_http_request_t *r,
     }
 
     b = body->cl->buf;
+    left = ngx_buf_size(b) - body->offset;
+    size = (size_t) ngx_min(left, PIECE);
 
-    if (!ngx_buf_in_memory(b)) {
-        if (ngx_http_entra_mdm_body_file(r, body, piece) != NGX_OK) {
+    if (ngx_buf_in_memory(b)) {
+        *piece = (entra_str_t) { (char *) b->pos + body->offset, size };
+
+    } else {
+        if (ngx_http_entra_mdm_body_file(r, body, size) != NGX_OK) {
             return NGX_ERROR;
         }
 
-    } else {
-        *piece = (entra_str_t) { (char *) b->pos, (size_t) (b->last - b->pos) };
+        *piece = (entra_str_t) { (char *) body->buffer, size };
+    }
+
+    body->offset += size;
+
+    if (left == (off_t) size) {
         body->cl = body->cl->next;
+        body->offset = 0;
     }
 
     while (body->cl != NULL && ngx_buf_size(body->cl->buf) == 0) {

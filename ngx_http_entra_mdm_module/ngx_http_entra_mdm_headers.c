@@ -26,6 +26,51 @@ typedef enum {
 } ngx_http_entra_mdm_header_e;
 
 
+static ngx_int_t ngx_http_entra_mdm_header_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+
+
+/*
+ * $http_x_entra_upn and so on are ours as well: what nginx answers before any
+ * phase has run, and logs, must not have a forged name either.  Not cacheable,
+ * since the header comes later.
+ */
+
+static ngx_int_t
+ngx_http_entra_mdm_header_variable_add(ngx_conf_t *cf, ngx_str_t *lowcase)
+{
+    size_t                i;
+    ngx_str_t             name;
+    ngx_http_variable_t  *var;
+
+    name.len = sizeof("http_") - 1 + lowcase->len;
+
+    name.data = ngx_pnalloc(cf->pool, name.len);
+    if (name.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sprintf(name.data, "http_%V", lowcase);
+
+    for (i = 0; i < name.len; i++) {
+        if (name.data[i] == '-') {
+            name.data[i] = '_';
+        }
+    }
+
+    var = ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_CHANGEABLE
+                                           |NGX_HTTP_VAR_NOCACHEABLE);
+    if (var == NULL) {
+        return NGX_ERROR;
+    }
+
+    var->get_handler = ngx_http_entra_mdm_header_variable;
+    var->data = (uintptr_t) lowcase;
+
+    return NGX_OK;
+}
+
+
 ngx_int_t
 ngx_http_entra_mdm_headers_name(ngx_conf_t *cf,
     ngx_http_entra_mdm_policy_t *policy, ngx_str_t *prefix)
@@ -52,6 +97,12 @@ ngx_http_entra_mdm_headers_name(ngx_conf_t *cf,
         policy->lowcase[i].len = name->len;
 
         ngx_strlow(p, name->data, name->len);
+
+        if (ngx_http_entra_mdm_header_variable_add(cf, &policy->lowcase[i])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 
     return NGX_OK;
@@ -120,6 +171,47 @@ ngx_http_entra_mdm_header_kind(ngx_http_entra_mdm_main_conf_t *emmcf,
     }
 
     return NGX_HTTP_ENTRA_MDM_NOT_IDENTITY;
+}
+
+
+static ngx_int_t
+ngx_http_entra_mdm_header_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t *lowcase = (ngx_str_t *) data;
+
+    ngx_uint_t                       i;
+    ngx_list_part_t                 *part;
+    ngx_table_elt_t                 *h;
+    ngx_http_entra_mdm_main_conf_t  *emmcf;
+
+    emmcf = ngx_http_get_module_main_conf(r, ngx_http_entra_mdm_module);
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            /* policies may share a prefix: the name decides, not whose */
+
+            if (ngx_http_entra_mdm_header_kind(emmcf, &h[i])
+                == NGX_HTTP_ENTRA_MDM_OURS
+                && ngx_http_entra_mdm_header_like(&h[i].key, lowcase))
+            {
+                v->data = h[i].value.data;
+                v->len = h[i].value.len;
+                v->valid = 1;
+                v->no_cacheable = 1;
+                v->not_found = 0;
+
+                return NGX_OK;
+            }
+        }
+    }
+
+    v->not_found = 1;
+
+    return NGX_OK;
 }
 
 
@@ -223,6 +315,33 @@ ngx_http_entra_mdm_headers_rebuild(ngx_http_request_t *r,
 #endif
 
     return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_entra_mdm_headers_count(ngx_http_request_t *r, const char *name)
+{
+    size_t            len;
+    ngx_uint_t        i, n;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    n = 0;
+    len = ngx_strlen(name);
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].key.len == len
+                && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
+            {
+                n++;
+            }
+        }
+    }
+
+    return n;
 }
 
 

@@ -9,10 +9,15 @@
 #include "entra_escape.h"
 
 
-/* nginx cuts a line at 2048 bytes, and its own part follows ours */
-#define MAX_DETAIL  1280
-#define MAX_VALUE   160
+/*
+ * nginx cuts a line at 2048 bytes, and its own part follows ours: three
+ * audiences, three hosts, a tenant and twenty GUIDs have room.
+ */
+#define MAX_DETAIL  1640
+#define MAX_VALUE   128                 /* bytes, escaped */
+#define MAX_VALUES  3
 #define MAX_IDS     20
+#define MAX_ID      (ENTRA_GUID_LEN + sizeof(",  and  more") + NGX_SIZE_T_LEN)
 
 
 typedef struct {
@@ -39,15 +44,35 @@ static void
 ngx_http_entra_mdm_line_value(ngx_http_entra_mdm_line_t *line,
     entra_str_t value)
 {
-    char   buffer[MAX_VALUE * ENTRA_ESCAPE_MAX];
-    char  *end;
+    char    buffer[MAX_VALUE + ENTRA_ESCAPE_MAX];
+    char   *end;
+    size_t  i;
 
-    end = entra_escape_log((entra_str_t) { value.data,
-                                           ngx_min(value.len, MAX_VALUE) },
-                           buffer);
+    for (i = 0, end = buffer; i < value.len && end < buffer + MAX_VALUE; i++) {
+        end = entra_escape_log((entra_str_t) { &value.data[i], 1 }, end);
+    }
 
     ngx_http_entra_mdm_line(line, "\"%*s\"%s", (size_t) (end - buffer), buffer,
-                            value.len > MAX_VALUE ? "..." : "");
+                            i < value.len ? "..." : "");
+}
+
+
+static void
+ngx_http_entra_mdm_line_values(ngx_http_entra_mdm_line_t *line,
+    const char *name, const entra_str_t *values, size_t n)
+{
+    size_t  i;
+
+    ngx_http_entra_mdm_line(line, ", %s:%s", name, n ? "" : " none");
+
+    for (i = 0; i < n && i < MAX_VALUES; i++) {
+        ngx_http_entra_mdm_line(line, i ? ", " : " ");
+        ngx_http_entra_mdm_line_value(line, values[i]);
+    }
+
+    if (n > MAX_VALUES) {
+        ngx_http_entra_mdm_line(line, " and %uz more", n - MAX_VALUES);
+    }
 }
 
 
@@ -77,14 +102,19 @@ ngx_http_entra_mdm_line_ids(ngx_http_entra_mdm_line_t *line,
     }
 
     for (i = 0; i < ids->count && i < MAX_IDS; i++) {
+
+        if ((size_t) (line->end - line->pos) < MAX_ID) {
+            /* long audiences came before: leave the rest to the count */
+            break;
+        }
+
         (void) entra_guid_write(&ids->ids[i], guid);
         ngx_http_entra_mdm_line(line, "%s%*s", i ? ", " : " ",
                                 (size_t) ENTRA_GUID_LEN, guid);
     }
 
-    if (ids->count > MAX_IDS) {
-        ngx_http_entra_mdm_line(line, " and %uz more",
-                                (size_t) ids->count - MAX_IDS);
+    if (i < ids->count) {
+        ngx_http_entra_mdm_line(line, " and %uz more", ids->count - i);
     }
 }
 
@@ -95,39 +125,16 @@ static void
 ngx_http_entra_mdm_line_audience(ngx_http_entra_mdm_line_t *line,
     ngx_http_entra_mdm_ctx_t *ctx)
 {
-    ngx_uint_t             i;
     const entra_claims_t  *claims;
     const entra_policy_t  *rules;
 
     claims = &ctx->verdict.claims;
     rules = &ctx->policy->rules;
 
-    ngx_http_entra_mdm_line(line, ", audience of the token:");
-
-    for (i = 0; i < claims->naud && i < 4; i++) {
-        ngx_http_entra_mdm_line(line, i ? ", " : " ");
-        ngx_http_entra_mdm_line_value(line, claims->aud[i]);
-    }
-
-    if (claims->naud > 4) {
-        ngx_http_entra_mdm_line(line, " and %uz more",
-                                (size_t) claims->naud - 4);
-
-    } else if (claims->naud == 0) {
-        ngx_http_entra_mdm_line(line, " none");
-    }
-
-    ngx_http_entra_mdm_line(line, ", expected host:");
-
-    for (i = 0; i < rules->nhosts && i < 4; i++) {
-        ngx_http_entra_mdm_line(line, i ? ", " : " ");
-        ngx_http_entra_mdm_line_value(line, rules->hosts[i]);
-    }
-
-    if (rules->nhosts == 0) {
-        ngx_http_entra_mdm_line(line, " none");
-    }
-
+    ngx_http_entra_mdm_line_values(line, "audience of the token", claims->aud,
+                                   claims->naud);
+    ngx_http_entra_mdm_line_values(line, "expected host", rules->hosts,
+                                   rules->nhosts);
     ngx_http_entra_mdm_line_claim(line, "tenant", &claims->tid);
     ngx_http_entra_mdm_line_ids(line, "client IDs", &rules->client_ids);
 }
@@ -193,6 +200,10 @@ ngx_http_entra_mdm_line_detail(ngx_http_entra_mdm_line_t *line,
     case ENTRA_TOKEN_EXPIRED:
     case ENTRA_TOKEN_NOT_YET_VALID:
         ngx_http_entra_mdm_line_times(line, claims);
+        break;
+
+    case ENTRA_CLAIM_INVALID:
+        ngx_http_entra_mdm_line_claim(line, "tenant", &claims->tid);
         break;
 
     case ENTRA_ISSUER_NOT_ALLOWED:

@@ -338,10 +338,18 @@ ngx_http_entra_mdm_handler_add(ngx_http_core_main_conf_t *cmcf,
 static ngx_int_t
 ngx_http_entra_mdm_init(ngx_conf_t *cf)
 {
+    ngx_uint_t                       i;
     ngx_array_t                     *access;
     ngx_http_handler_pt             *h;
     ngx_http_core_main_conf_t       *cmcf;
     ngx_http_entra_mdm_main_conf_t  *emmcf;
+
+    static const ngx_http_phases  phases[] = {
+        NGX_HTTP_POST_READ_PHASE,
+        NGX_HTTP_SERVER_REWRITE_PHASE,
+        NGX_HTTP_REWRITE_PHASE,
+        NGX_HTTP_PREACCESS_PHASE
+    };
 
     emmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_entra_mdm_module);
 
@@ -352,27 +360,27 @@ ngx_http_entra_mdm_init(ngx_conf_t *cf)
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
     /*
-     * What clients send under our header names is taken off before variables
-     * are read, and once more in the one phase that every way to a content
-     * handler passes: error pages of requests nginx itself refused start at
-     * server rewrite, named locations later still.
+     * What clients send under our header names is taken off before anything
+     * reads it.  Error pages of requests that nginx itself refused start at
+     * server rewrite, named locations at rewrite; preaccess is the one phase
+     * that every way to a content handler passes.
      */
 
-    if (ngx_http_entra_mdm_handler_add(cmcf, NGX_HTTP_POST_READ_PHASE,
-                                       ngx_http_entra_mdm_headers_handler)
-        != NGX_OK
-        || ngx_http_entra_mdm_handler_add(cmcf, NGX_HTTP_SERVER_REWRITE_PHASE,
-                                          ngx_http_entra_mdm_headers_handler)
-        != NGX_OK
-        || ngx_http_entra_mdm_handler_add(cmcf, NGX_HTTP_PREACCESS_PHASE,
-                                          ngx_http_entra_mdm_headers_handler)
-        != NGX_OK
-        || ngx_http_entra_mdm_handler_add(cmcf, NGX_HTTP_PREACCESS_PHASE,
-                                          ngx_http_entra_mdm_subrequest_handler)
+    for (i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
+        if (ngx_http_entra_mdm_handler_add(cmcf, phases[i],
+                                           ngx_http_entra_mdm_headers_handler)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (ngx_http_entra_mdm_handler_add(cmcf, NGX_HTTP_PREACCESS_PHASE,
+                                       ngx_http_entra_mdm_subrequest_handler)
         != NGX_OK
         || ngx_http_entra_mdm_handler_add(cmcf, NGX_HTTP_ACCESS_PHASE,
                                           ngx_http_entra_mdm_access_handler)
-        != NGX_OK)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }

@@ -148,7 +148,7 @@ ngx_http_entra_mdm_ctx_t *ngx_http_entra_mdm_ctx(ngx_http_request_t *r,
 
 typedef struct {
     ngx_chain_t                  *cl;
-    off_t                         offset;       /* in a file buffer */
+    off_t                         offset;       /* in the buffer */
     u_char                       *buffer;
 } ngx_http_entra_mdm_body_t;
 
@@ -168,6 +168,10 @@ ngx_int_t ngx_http_entra_mdm_body_next(ngx_http_request_t *r,
 /* names the policy's headers; NGX_ERROR: out of memory */
 ngx_int_t ngx_http_entra_mdm_headers_name(ngx_conf_t *cf,
     ngx_http_entra_mdm_policy_t *policy, ngx_str_t *prefix);
+
+/* how many headers of that lower-case name a request has */
+ngx_uint_t ngx_http_entra_mdm_headers_count(ngx_http_request_t *r,
+    const char *name);
 
 /* takes off what a client sent; phase handler */
 ngx_int_t ngx_http_entra_mdm_headers_handler(ngx_http_request_t *r);

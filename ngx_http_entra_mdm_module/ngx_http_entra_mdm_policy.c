@@ -764,8 +764,15 @@ ngx_http_entra_mdm_soap_fault_status(ngx_conf_t *cf,
 
     status = ngx_atoi(value->data, value->len);
 
-    if (status != 200 && (status < 400 || status > 599)) {
-        return "it must be auto, 200, or a status from 400 to 599";
+    /* to nginx, these do not mean what is sent */
+
+    if ((status != 200 && (status < 400 || status > 599))
+        || status == NGX_HTTP_REQUEST_TIME_OUT
+        || status == NGX_HTTP_CLOSE
+        || (status >= NGX_HTTP_NGINX_CODES && status < 500))
+    {
+        return "it must be auto, 200, or a status from 400 to 599 other than "
+               "408, 444 and 494 to 499";
     }
 
     block->policy->soap_fault_status = status;

@@ -43,10 +43,12 @@ static void
 ngx_http_entra_mdm_fault_headers(ngx_http_request_t *r, ngx_uint_t status,
     size_t len)
 {
-    ngx_str_set(&r->headers_out.content_type,
-                "application/soap+xml; charset=utf-8");
+    /* the charset apart, or nginx might convert or add one */
 
-    r->headers_out.content_type_len = sizeof("application/soap+xml") - 1;
+    ngx_str_set(&r->headers_out.content_type, "application/soap+xml");
+    ngx_str_set(&r->headers_out.charset, "utf-8");
+
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
     r->headers_out.content_type_lowcase = NULL;
 
     r->headers_out.status = status;

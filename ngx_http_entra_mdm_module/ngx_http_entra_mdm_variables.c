@@ -195,7 +195,11 @@ ngx_http_entra_mdm_readable(ngx_http_request_t *r)
         return NULL;
     }
 
-    if (ctx->state != NGX_HTTP_ENTRA_MDM_ACCEPTED && !r->main->header_sent) {
+    /* a subrequest may have an upstream of its own while main is answered */
+
+    if (ctx->state != NGX_HTTP_ENTRA_MDM_ACCEPTED
+        && (r != r->main || !r->header_sent))
+    {
         return NULL;
     }
 

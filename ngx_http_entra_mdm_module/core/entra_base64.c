@@ -55,47 +55,10 @@ entra_base64_tail(uint32_t bits, unsigned n, char *out, size_t *len)
 }
 
 
-bool
-entra_base64url_decode(entra_str_t in, char *out, size_t *out_len)
-{
-    size_t    i, len;
-    uint8_t   v;
-    unsigned  n;
-    uint32_t  bits;
+/* the standard form has padding, and may have line breaks anywhere */
 
-    len = 0;
-    n = 0;
-    bits = 0;
-
-    for (i = 0; i < in.len; i++) {
-        v = entra_base64_value(in.data[i], '-', '_');
-        if (v == BAD) {
-            return false;
-        }
-
-        bits = bits << 6 | v;
-
-        if (++n == 4) {
-            out[len++] = (char) (bits >> 16);
-            out[len++] = (char) (bits >> 8);
-            out[len++] = (char) bits;
-            bits = 0;
-            n = 0;
-        }
-    }
-
-    if (!entra_base64_tail(bits, n, out, &len)) {
-        return false;
-    }
-
-    *out_len = len;
-
-    return true;
-}
-
-
-bool
-entra_base64_decode(entra_str_t in, char *out, size_t *out_len)
+static bool
+entra_base64_run(entra_str_t in, bool url, char *out, size_t *out_len)
 {
     char      c;
     size_t    i, len;
@@ -111,16 +74,18 @@ entra_base64_decode(entra_str_t in, char *out, size_t *out_len)
     for (i = 0; i < in.len; i++) {
         c = in.data[i];
 
-        if (c == '\r' || c == '\n') {
+        if (!url && (c == '\r' || c == '\n')) {
             continue;
         }
 
-        if (c == '=') {
+        if (!url && c == '=') {
             padding++;
             continue;
         }
 
-        v = entra_base64_value(c, '+', '/');
+        v = url ? entra_base64_value(c, '-', '_')
+                : entra_base64_value(c, '+', '/');
+
         if (v == BAD || padding) {
             return false;
         }
@@ -137,11 +102,28 @@ entra_base64_decode(entra_str_t in, char *out, size_t *out_len)
     }
 
     /* the last group is filled up to four, and to no more */
-    if (padding != (4 - n) % 4 || !entra_base64_tail(bits, n, out, &len)) {
+
+    if ((!url && padding != (4 - n) % 4)
+        || !entra_base64_tail(bits, n, out, &len))
+    {
         return false;
     }
 
     *out_len = len;
 
     return true;
+}
+
+
+bool
+entra_base64url_decode(entra_str_t in, char *out, size_t *out_len)
+{
+    return entra_base64_run(in, true, out, out_len);
+}
+
+
+bool
+entra_base64_decode(entra_str_t in, char *out, size_t *out_len)
+{
+    return entra_base64_run(in, false, out, out_len);
 }

@@ -99,20 +99,14 @@ entra_reason_t
 entra_claims_parse(entra_str_t payload, const entra_mem_t *mem,
     entra_claims_t *claims)
 {
-    json_t  *json;
+    json_t          *json;
+    entra_reason_t   reason;
 
     memset(claims, 0, sizeof(entra_claims_t));
 
-    switch (entra_json_object(payload, &json)) {
-
-    case ENTRA_JSON_OK:
-        break;
-
-    case ENTRA_JSON_NO_MEMORY:
-        return ENTRA_INTERNAL;
-
-    default:
-        return ENTRA_TOKEN_MALFORMED;
+    reason = entra_json_object(payload, &json);
+    if (reason != ENTRA_OK) {
+        return reason;
     }
 
     if (!entra_claims_aud(json, mem, claims)) {

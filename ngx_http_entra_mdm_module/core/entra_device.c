@@ -12,16 +12,9 @@ entra_device_token_check(entra_str_t token)
     json_t          *json;
     entra_reason_t   reason;
 
-    switch (entra_json_object(token, &json)) {
-
-    case ENTRA_JSON_OK:
-        break;
-
-    case ENTRA_JSON_NO_MEMORY:
-        return ENTRA_INTERNAL;
-
-    default:
-        return ENTRA_TOKEN_MALFORMED;
+    reason = entra_json_object(token, &json);
+    if (reason != ENTRA_OK) {
+        return reason;
     }
 
     reason = json_is_number(json_object_get(json, "type"))

@@ -94,6 +94,11 @@ entra_escape_xml(entra_str_t text, char *out)
             entity = entra_lit("&apos;");
             break;
 
+        case '\r':
+            /* or a parser would read LF (XML 1.0 2.11) */
+            entity = entra_lit("&#13;");
+            break;
+
         default:
             *out++ = text.data[i];
             continue;

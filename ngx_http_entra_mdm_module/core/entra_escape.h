@@ -23,7 +23,7 @@ char *entra_escape_header(entra_str_t text, char *out);
 /* as above, and all but the unreserved characters of RFC 3986 2.3 */
 char *entra_escape_query(entra_str_t text, char *out);
 
-/* the five predefined entities of XML 1.0 4.6 */
+/* the five predefined entities of XML 1.0 4.6, and CR */
 char *entra_escape_xml(entra_str_t text, char *out);
 
 /* bytes outside visible ASCII and blank, quotes and backslash, as \xXX */

@@ -16,22 +16,22 @@ entra_json_load(entra_str_t text, size_t flags, json_error_t *error)
 }
 
 
-static entra_json_status_t
+static entra_reason_t
 entra_json_failure(const json_error_t *error)
 {
     switch (json_error_code(error)) {
 
     case json_error_unknown:
     case json_error_out_of_memory:
-        return ENTRA_JSON_NO_MEMORY;
+        return ENTRA_INTERNAL;
 
     default:
-        return ENTRA_JSON_INVALID;
+        return ENTRA_TOKEN_MALFORMED;
     }
 }
 
 
-entra_json_status_t
+entra_reason_t
 entra_json_object(entra_str_t text, json_t **object)
 {
     json_error_t  error;
@@ -41,7 +41,7 @@ entra_json_object(entra_str_t text, json_t **object)
     /* jansson overlooks a NUL right behind a number or a word */
 
     if (text.len == 0 || memchr(text.data, '\0', text.len) != NULL) {
-        return ENTRA_JSON_INVALID;
+        return ENTRA_TOKEN_MALFORMED;
     }
 
     *object = entra_json_load(text, 0, &error);
@@ -59,10 +59,10 @@ entra_json_object(entra_str_t text, json_t **object)
     if (!json_is_object(*object)) {
         json_decref(*object);
         *object = NULL;
-        return ENTRA_JSON_INVALID;
+        return ENTRA_TOKEN_MALFORMED;
     }
 
-    return ENTRA_JSON_OK;
+    return ENTRA_OK;
 }
 
 

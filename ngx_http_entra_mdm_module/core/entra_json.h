@@ -9,22 +9,17 @@
 
 #include <jansson.h>
 
-#include "entra_str.h"
-
-
-typedef enum {
-    ENTRA_JSON_OK = 0,
-    ENTRA_JSON_INVALID,                 /* not JSON, or not an object */
-    ENTRA_JSON_NO_MEMORY
-} entra_json_status_t;
+#include "entra_reason.h"
 
 
 /*
- * Reads an object.  On ENTRA_JSON_OK *object is a new reference, which the
- * caller gives back with json_decref(); otherwise it is NULL.  An integer
- * that overflows 64 bits is read as a real number.
+ * Reads an object.  On ENTRA_OK *object is a new reference, which the caller
+ * gives back with json_decref(); otherwise it is NULL, and the reason is
+ * ENTRA_TOKEN_MALFORMED (not JSON of this form, or not an object) or
+ * ENTRA_INTERNAL (out of memory).  An integer that overflows 64 bits is read
+ * as a real number.
  */
-entra_json_status_t entra_json_object(entra_str_t text, json_t **object);
+entra_reason_t entra_json_object(entra_str_t text, json_t **object);
 
 /* the bytes of a string, NUL-terminated, as long-lived as the value */
 entra_str_t entra_json_str(const json_t *string);

@@ -20,6 +20,7 @@ struct entra_key_s {
     entra_str_t   issuer;               /* data NULL: none */
     const char   *unusable;             /* NULL: may be used */
     EVP_MD_CTX   *prepared;             /* copied for each verification */
+    size_t        position;             /* in the document */
 };
 
 
@@ -87,7 +88,7 @@ entra_key_integer(json_t *jwk, const char *name, BIGNUM **number)
 }
 
 
-/* empties OpenSSL's error queue; true: it had run out of memory */
+/* empties OpenSSL's error queue; true: it said that memory ran out */
 
 static bool
 entra_key_memory_failed(void)
@@ -100,6 +101,9 @@ entra_key_memory_failed(void)
     while ((error = ERR_get_error()) != 0) {
         failed |= ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE;
     }
+
+    /* the texts of what was taken out are still there */
+    ERR_clear_error();
 
     return failed;
 }
@@ -223,8 +227,10 @@ entra_key_load(json_t *jwk, entra_key_t *key)
     }
 
     if (key->prepared == NULL) {
-        why = entra_key_memory_failed() ? entra_key_no_memory
-                                        : "OpenSSL does not accept it";
+        /* without memory OpenSSL often says nothing at all */
+
+        why = ERR_peek_error() == 0 || entra_key_memory_failed()
+              ? entra_key_no_memory : "OpenSSL does not accept it";
     }
 
 done:
@@ -336,7 +342,18 @@ entra_key_verify(const entra_key_t *key, entra_str_t input,
 /*** the set ***/
 
 
-/* by kid; keys of one kid keep the document's order */
+static int
+entra_jwks_compare_kid(entra_str_t a, entra_str_t b)
+{
+    if (a.len != b.len) {
+        return a.len < b.len ? -1 : 1;
+    }
+
+    return a.len ? memcmp(a.data, b.data, a.len) : 0;
+}
+
+
+/* keys of one kid keep the document's order */
 
 static int
 entra_jwks_compare(const void *one, const void *two)
@@ -347,34 +364,13 @@ entra_jwks_compare(const void *one, const void *two)
     a = one;
     b = two;
 
-    if (a->kid.len != b->kid.len) {
-        return a->kid.len < b->kid.len ? -1 : 1;
+    order = entra_jwks_compare_kid(a->kid, b->kid);
+
+    if (order != 0) {
+        return order;
     }
 
-    order = a->kid.len ? memcmp(a->kid.data, b->kid.data, a->kid.len) : 0;
-
-    return order;
-}
-
-
-static void
-entra_jwks_sort(entra_jwks_t *jwks)
-{
-    size_t       i, j;
-    entra_key_t  key;
-
-    for (i = 1; i < jwks->count; i++) {
-        key = jwks->keys[i];
-
-        for (j = i;
-             j && entra_jwks_compare(&key, &jwks->keys[j - 1]) < 0;
-             j--)
-        {
-            jwks->keys[j] = jwks->keys[j - 1];
-        }
-
-        jwks->keys[j] = key;
-    }
+    return a->position < b->position ? -1 : a->position > b->position;
 }
 
 
@@ -397,6 +393,7 @@ entra_jwks_read(entra_jwks_t *jwks, json_t *keys)
         key = &jwks->keys[jwks->count++];
 
         key->kid = entra_json_str(kid);
+        key->position = i;
         key->unusable = entra_key_read(jwk, key);
 
         if (key->unusable == entra_key_no_memory) {
@@ -408,7 +405,7 @@ entra_jwks_read(entra_jwks_t *jwks, json_t *keys)
         }
     }
 
-    entra_jwks_sort(jwks);
+    qsort(jwks->keys, jwks->count, sizeof(entra_key_t), entra_jwks_compare);
 
     return true;
 }
@@ -417,9 +414,10 @@ entra_jwks_read(entra_jwks_t *jwks, json_t *keys)
 entra_jwks_t *
 entra_jwks_parse(entra_str_t text, const char **error)
 {
-    size_t         n;
-    json_t        *keys;
-    entra_jwks_t  *jwks;
+    size_t           n;
+    json_t          *keys;
+    entra_jwks_t    *jwks;
+    entra_reason_t   reason;
 
     *error = "out of memory";
 
@@ -428,16 +426,13 @@ entra_jwks_parse(entra_str_t text, const char **error)
         return NULL;
     }
 
-    switch (entra_json_object(text, &jwks->json)) {
+    reason = entra_json_object(text, &jwks->json);
 
-    case ENTRA_JSON_OK:
-        break;
-
-    case ENTRA_JSON_NO_MEMORY:
-        goto failed;
-
-    default:
+    if (reason == ENTRA_TOKEN_MALFORMED) {
         *error = "not a JSON object, or one with a name twice";
+    }
+
+    if (reason != ENTRA_OK) {
         goto failed;
     }
 
@@ -519,17 +514,15 @@ entra_jwks_key(const entra_jwks_t *jwks, size_t i)
 static size_t
 entra_jwks_lower_bound(const entra_jwks_t *jwks, entra_str_t kid)
 {
-    size_t       low, high, middle;
-    entra_key_t  wanted;
+    size_t  low, high, middle;
 
-    wanted.kid = kid;
     low = 0;
     high = jwks->count;
 
     while (low < high) {
         middle = low + (high - low) / 2;
 
-        if (entra_jwks_compare(&jwks->keys[middle], &wanted) < 0) {
+        if (entra_jwks_compare_kid(jwks->keys[middle].kid, kid) < 0) {
             low = middle + 1;
 
         } else {

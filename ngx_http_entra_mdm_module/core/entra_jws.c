@@ -60,17 +60,14 @@ entra_jws_header(entra_str_t header, const entra_mem_t *mem, entra_jws_t *jws,
     json_t          *json, *alg, *kid;
     entra_reason_t   reason;
 
-    switch (entra_json_object(header, &json)) {
+    reason = entra_json_object(header, &json);
 
-    case ENTRA_JSON_OK:
-        break;
-
-    case ENTRA_JSON_NO_MEMORY:
-        return ENTRA_INTERNAL;
-
-    default:
+    if (reason == ENTRA_TOKEN_MALFORMED) {
         *why = "its header is not a JSON object, or has a name twice";
-        return ENTRA_TOKEN_MALFORMED;
+    }
+
+    if (reason != ENTRA_OK) {
+        return reason;
     }
 
     alg = json_object_get(json, "alg");

@@ -6,7 +6,6 @@
 #include <expat.h>
 #include <limits.h>
 
-#include "entra_base64.h"
 #include "entra_soap.h"
 
 
@@ -78,22 +77,25 @@ struct entra_soap_s {
 
     entra_soap_text_t      text;
     entra_context_t       *item;        /* being read */
-    size_t                 items;
+    size_t                 items;       /* begun */
 
     unsigned char          head[2];     /* the message's first bytes */
     size_t                 nhead;
+    size_t                 fed;         /* before the Header's end */
 
     unsigned               stopped:1;   /* no further event counts */
     unsigned               suspended:1; /* at the end of the Header */
     unsigned               finished:1;  /* expat has been told the end */
     unsigned               envelope:1;
     unsigned               header:1;
+    unsigned               header_ended:1;
     unsigned               body:1;
     unsigned               security:1;
     unsigned               token:1;
     unsigned               username:1;
     unsigned               action_seen:1;
     unsigned               message_id_seen:1;
+    unsigned               value_seen:1;
     unsigned               value_type:1;
     unsigned               shadowed:1;  /* xmlns:ValueType="..." */
 };
@@ -370,7 +372,15 @@ entra_soap_in_envelope(entra_soap_t *soap, const entra_soap_name_t *name)
 static entra_soap_kind_t
 entra_soap_in_header(entra_soap_t *soap, const entra_soap_name_t *name)
 {
+    /* of two, it is anybody's guess which counts: neither does */
+
     if (entra_soap_named(name, "Action") && entra_soap_in(name, NS_ADDRESSING)) {
+        if (soap->action_seen) {
+            soap->message.action = ENTRA_STR_NONE;
+            return KIND_OTHER;
+        }
+
+        soap->action_seen = 1;
         entra_soap_collect(soap, MAX_ACTION);
         return KIND_ACTION;
     }
@@ -378,6 +388,12 @@ entra_soap_in_header(entra_soap_t *soap, const entra_soap_name_t *name)
     if (entra_soap_named(name, "MessageID")
         && entra_soap_in(name, NS_ADDRESSING))
     {
+        if (soap->message_id_seen) {
+            soap->message.message_id = ENTRA_STR_NONE;
+            return KIND_OTHER;
+        }
+
+        soap->message_id_seen = 1;
         entra_soap_collect(soap, ENTRA_SOAP_MAX_MESSAGE_ID);
         return KIND_MESSAGE_ID;
     }
@@ -456,6 +472,10 @@ entra_soap_in_security(entra_soap_t *soap, const entra_soap_name_t *name,
                         "a second BinarySecurityToken");
     }
 
+    if (soap->token) {
+        return KIND_OTHER;
+    }
+
     soap->token = 1;
 
     entra_soap_token_attributes(soap, attributes);
@@ -488,6 +508,8 @@ entra_soap_context_item(entra_soap_t *soap, const XML_Char **attributes)
     }
 
     soap->item->value = ENTRA_STR_NONE;
+    soap->value_seen = 0;
+    soap->items++;
 
     return KIND_ITEM;
 }
@@ -518,6 +540,12 @@ entra_soap_in_body(entra_soap_t *soap, entra_soap_kind_t parent,
             return KIND_OTHER;
         }
 
+        if (soap->value_seen) {
+            soap->item->value = ENTRA_STR_NONE;
+            return KIND_OTHER;
+        }
+
+        soap->value_seen = 1;
         entra_soap_collect(soap, MAX_CONTEXT_VALUE);
         return KIND_VALUE;
 
@@ -620,11 +648,39 @@ entra_soap_start_element(void *data, const XML_Char *text,
 }
 
 
+/* a Header of any length must not be read; as a rule it is the token's fault */
+
+static void
+entra_soap_note_long(entra_soap_t *soap)
+{
+    bool  token;
+
+    token = soap->message.too_long
+            || (soap->text.overflow && soap->depth
+                && soap->kind[soap->depth - 1] == KIND_TOKEN);
+
+    if (token) {
+        entra_soap_note(soap, ENTRA_TOKEN_MALFORMED,
+                        "it is longer than max_token");
+
+    } else {
+        entra_soap_note(soap, ENTRA_MESSAGE_MALFORMED,
+                        "its Header is too long");
+    }
+}
+
+
 /* everything a Header can hold has been seen: is there one credential? */
 
 static void
 entra_soap_end_header(entra_soap_t *soap)
 {
+    if (XML_GetCurrentByteIndex(soap->parser)
+        > (XML_Index) ENTRA_SOAP_MAX_HEADER(soap->max_token))
+    {
+        entra_soap_note_long(soap);
+    }
+
     if (soap->reason == ENTRA_OK && !soap->token) {
 
         if (soap->username) {
@@ -651,6 +707,7 @@ entra_soap_end_header(entra_soap_t *soap)
         return;
     }
 
+    soap->header_ended = 1;
     soap->suspended = 1;
     XML_StopParser(soap->parser, XML_TRUE);
 }
@@ -665,16 +722,6 @@ entra_soap_end_item(entra_soap_t *soap)
 
     soap->item->next = soap->message.context;
     soap->message.context = soap->item;
-    soap->items++;
-}
-
-
-/* of two, it is anybody's guess which counts: neither does */
-
-static entra_str_t
-entra_soap_once(entra_soap_t *soap, bool seen)
-{
-    return seen ? ENTRA_STR_NONE : entra_soap_collected(soap);
 }
 
 
@@ -692,13 +739,11 @@ entra_soap_end_element(void *data, const XML_Char *text)
     switch ((entra_soap_kind_t) soap->kind[--soap->depth]) {
 
     case KIND_ACTION:
-        soap->message.action = entra_soap_once(soap, soap->action_seen);
-        soap->action_seen = 1;
+        soap->message.action = entra_soap_collected(soap);
         break;
 
     case KIND_MESSAGE_ID:
-        soap->message.message_id = entra_soap_once(soap, soap->message_id_seen);
-        soap->message_id_seen = 1;
+        soap->message.message_id = entra_soap_collected(soap);
         break;
 
     case KIND_TOKEN:
@@ -922,8 +967,9 @@ entra_soap_free(entra_soap_t *soap)
 
 
 /*
- * expat believes a UTF-16 byte order mark, and a NUL among the first bytes,
- * whatever encoding it was created for.  UTF-8 XML has neither.
+ * expat believes a UTF-16 byte order mark, and a NUL among the first two
+ * bytes, whatever encoding it was created for.  UTF-8 XML has neither.  A NUL
+ * further on expat refuses itself, in its turn.
  */
 
 static bool
@@ -932,17 +978,17 @@ entra_soap_utf8(entra_soap_t *soap, entra_str_t bytes)
     size_t  i;
 
     for (i = 0; i < bytes.len && soap->nhead < 2; i++) {
+
+        if (bytes.data[i] == '\0') {
+            return false;
+        }
+
         soap->head[soap->nhead++] = (unsigned char) bytes.data[i];
     }
 
-    if (soap->nhead == 2
-        && ((soap->head[0] == 0xfe && soap->head[1] == 0xff)
-            || (soap->head[0] == 0xff && soap->head[1] == 0xfe)))
-    {
-        return false;
-    }
-
-    return bytes.len == 0 || memchr(bytes.data, '\0', bytes.len) == NULL;
+    return soap->nhead < 2
+           || !((soap->head[0] == 0xfe && soap->head[1] == 0xff)
+                || (soap->head[0] == 0xff && soap->head[1] == 0xfe));
 }
 
 
@@ -1011,6 +1057,17 @@ entra_soap_feed(entra_soap_t *soap, entra_str_t bytes, bool last)
         }
     }
 
+    if (!soap->header_ended) {
+
+        if (soap->fed > ENTRA_SOAP_MAX_HEADER(soap->max_token)) {
+            soap->stopped = 1;
+            entra_soap_note_long(soap);
+            return ENTRA_SOAP_REFUSED;
+        }
+
+        soap->fed += bytes.len;
+    }
+
     soap->finished = last;
 
     status = XML_Parse(soap->parser, bytes.data, (int) bytes.len, last);
@@ -1041,6 +1098,8 @@ entra_soap_token(const entra_soap_message_t *message, const entra_mem_t *mem,
 {
     char    *out;
     size_t   len;
+
+    *why = NULL;
 
     if (message->too_long) {
         *why = "it is longer than max_token";

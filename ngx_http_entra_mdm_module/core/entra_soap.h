@@ -8,12 +8,20 @@
 #ifndef ENTRA_SOAP_H
 #define ENTRA_SOAP_H
 
+#include "entra_base64.h"
 #include "entra_mem.h"
 #include "entra_reason.h"
 
 
 #define ENTRA_SOAP_MAX_DEPTH       64
 #define ENTRA_SOAP_MAX_MESSAGE_ID  1024         /* bytes, decoded */
+
+/*
+ * Bytes from the start by which the Header must end, so that a message from
+ * nobody costs little to read.  The token may have line breaks.
+ */
+#define ENTRA_SOAP_MAX_HEADER(max_token)                                      \
+    (2 * ENTRA_BASE64_ENCODED(max_token) + 64 * 1024)
 
 
 typedef struct entra_soap_s  entra_soap_t;
@@ -61,6 +69,7 @@ void entra_soap_free(entra_soap_t *soap);
 
 /*
  * Reads the next bytes, at most INT_MAX of them; last: no more will come.
+ * In pieces of some KB, a Header that is too long is not read to its end.
  * Returns ENTRA_SOAP_HEADER once, as soon as the SOAP Header has ended with
  * exactly one credential in it: the caller judges it and, if it cares for the
  * rest, goes on feeding the bytes that follow (none are fed twice; with last
@@ -80,7 +89,7 @@ const entra_soap_message_t *entra_soap_message(const entra_soap_t *soap);
 /*
  * Decodes the credential to mem: ENTRA_OK, ENTRA_NO_TOKEN if it is empty,
  * ENTRA_TOKEN_MALFORMED if it is too long or not base64, ENTRA_INTERNAL (out
- * of memory).
+ * of memory); *why as above.
  */
 entra_reason_t entra_soap_token(const entra_soap_message_t *message,
     const entra_mem_t *mem, entra_str_t *token, const char **why);

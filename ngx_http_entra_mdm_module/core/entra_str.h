@@ -75,10 +75,12 @@ entra_str_starts(entra_str_t s, entra_str_t prefix)
 }
 
 
+/* nothing is added to NULL, which a view of no bytes may have */
+
 static inline entra_str_t
 entra_str_from(entra_str_t s, size_t offset)
 {
-    return (entra_str_t) { s.data + offset, s.len - offset };
+    return (entra_str_t) { offset ? s.data + offset : s.data, s.len - offset };
 }
 
 

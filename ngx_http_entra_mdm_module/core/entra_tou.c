@@ -67,16 +67,43 @@ entra_tou_decode(entra_str_t in, char *out, size_t *len)
 }
 
 
+/* a pair's name may be escaped, and its value be left out */
+
+static bool
+entra_tou_named(entra_str_t pair, entra_str_t *value)
+{
+    char          buffer[ENTRA_TOU_MAX_URI];
+    entra_str_t   name;
+    const char   *equals;
+
+    equals = pair.len ? memchr(pair.data, '=', pair.len) : NULL;
+
+    name = pair;
+    *value = ENTRA_STR_NONE;
+
+    if (equals != NULL) {
+        name.len = (size_t) (equals - pair.data);
+        *value = entra_str_from(pair, name.len + 1);
+    }
+
+    if (!entra_tou_decode(name, buffer, &name.len)) {
+        return false;
+    }
+
+    name.data = buffer;
+
+    return entra_str_eq(name, entra_lit("redirect_uri"));
+}
+
+
 /* the value of the one redirect_uri; false: none, or two */
 
 static bool
 entra_tou_argument(entra_str_t query, entra_str_t *value)
 {
     bool          found;
-    entra_str_t   pair;
+    entra_str_t   pair, other;
     const char   *end;
-
-    static const entra_str_t  name = ENTRA_STR_INIT("redirect_uri=");
 
     found = false;
 
@@ -93,7 +120,7 @@ entra_tou_argument(entra_str_t query, entra_str_t *value)
             query.len = 0;
         }
 
-        if (!entra_str_starts(pair, name)) {
+        if (!entra_tou_named(pair, &other)) {
             continue;
         }
 
@@ -102,7 +129,7 @@ entra_tou_argument(entra_str_t query, entra_str_t *value)
         }
 
         found = true;
-        *value = entra_str_from(pair, name.len);
+        *value = other;
     }
 
     return found;

@@ -105,7 +105,7 @@ entra_url_host(entra_str_t host)
             }
         }
 
-        if (i == host.len || i == 1) {
+        if (i == host.len || memchr(host.data, ':', i) == NULL) {
             return false;
         }
 

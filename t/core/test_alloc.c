@@ -1,0 +1,822 @@
+/*
+ * The n-th allocation fails, n rising until all goes well: those of the core
+ * and those of jansson, expat and OpenSSL alike, for malloc() itself is
+ * replaced here.  Nothing may crash or leak, and nothing may come out right
+ * but whole.
+ */
+
+#define _GNU_SOURCE                     /* dladdr() */
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <jansson.h>
+
+#include "entra_device.h"
+#include "entra_fault.h"
+#include "entra_issuer.h"
+#include "entra_soap.h"
+#include "entra_tou.h"
+#include "entra_verify.h"
+#include "token.h"
+
+
+#define MAX_TOKEN  16384
+
+
+/*** the allocator ***/
+
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *p, size_t size);
+void *__libc_memalign(size_t alignment, size_t size);
+void __libc_free(void *p);
+
+
+#define OUTSTANDING_MAX  65536
+
+static struct {
+    bool         on;                    /* counting */
+    size_t       calls;
+    size_t       fail_at;               /* 0: none */
+    bool         fail_on;               /* and all that follow */
+    size_t       failed;
+    size_t       spared;
+    const void  *jansson;               /* where it is loaded */
+    size_t       count;
+    void        *outstanding[OUTSTANDING_MAX];
+} heap;
+
+
+/*
+ * Two kinds are spared, since nobody outside can mend them.  jansson takes no
+ * notice when the buffer of its scanner cannot grow: it drops the byte, then
+ * trips over its own assertions or reads what lies behind; these are known by
+ * a size that is a power of two.  OpenSSL, where it cannot copy the name of an
+ * algorithm, makes the algorithm anew and keeps it twice.
+ */
+
+static bool
+heap_spared(size_t size, const void *caller)
+{
+    Dl_info  info;
+
+    if (dladdr(caller, &info) == 0) {
+        return false;
+    }
+
+    if (info.dli_fbase == heap.jansson) {
+        return size >= 32 && (size & (size - 1)) == 0;
+    }
+
+    return info.dli_sname != NULL
+           && strcmp(info.dli_sname, "CRYPTO_strndup") == 0;
+}
+
+
+static bool
+heap_fails(size_t size, const void *caller)
+{
+    if (!heap.on) {
+        return false;
+    }
+
+    heap.calls++;
+
+    if (heap.fail_at == 0 || heap.calls < heap.fail_at
+        || (heap.calls > heap.fail_at && !heap.fail_on))
+    {
+        return false;
+    }
+
+    if (heap_spared(size, caller)) {
+        heap.spared++;
+        return false;
+    }
+
+    heap.failed++;
+    errno = ENOMEM;
+
+    return true;
+}
+
+
+static void *
+heap_add(void *p)
+{
+    if (heap.on && p != NULL) {
+        if (heap.count == OUTSTANDING_MAX) {
+            abort();
+        }
+
+        heap.outstanding[heap.count++] = p;
+    }
+
+    return p;
+}
+
+
+/* most are freed soon after they were made */
+
+static void
+heap_remove(void *p)
+{
+    size_t  i;
+
+    if (!heap.on || p == NULL) {
+        return;
+    }
+
+    for (i = heap.count; i--; /* void */) {
+        if (heap.outstanding[i] == p) {
+            heap.outstanding[i] = heap.outstanding[--heap.count];
+            return;
+        }
+    }
+}
+
+
+void *
+malloc(size_t size)
+{
+    if (heap_fails(size, __builtin_return_address(0))) {
+        return NULL;
+    }
+
+    return heap_add(__libc_malloc(size));
+}
+
+
+void *
+calloc(size_t n, size_t size)
+{
+    if (heap_fails(n * size, __builtin_return_address(0))) {
+        return NULL;
+    }
+
+    return heap_add(__libc_calloc(n, size));
+}
+
+
+void *
+realloc(void *p, size_t size)
+{
+    if (heap_fails(size, __builtin_return_address(0))) {
+        return NULL;
+    }
+
+    heap_remove(p);
+
+    return heap_add(__libc_realloc(p, size));
+}
+
+
+int
+posix_memalign(void **p, size_t alignment, size_t size)
+{
+    if (heap_fails(size, __builtin_return_address(0))) {
+        return ENOMEM;
+    }
+
+    *p = heap_add(__libc_memalign(alignment, size));
+
+    return *p == NULL ? ENOMEM : 0;
+}
+
+
+void *
+aligned_alloc(size_t alignment, size_t size)
+{
+    if (heap_fails(size, __builtin_return_address(0))) {
+        return NULL;
+    }
+
+    return heap_add(__libc_memalign(alignment, size));
+}
+
+
+void
+free(void *p)
+{
+    heap_remove(p);
+    __libc_free(p);
+}
+
+
+/*** running ***/
+
+
+typedef enum {
+    RESULT_RIGHT = 0,                   /* all that there is to know */
+    RESULT_REFUSED,                     /* for want of memory */
+    RESULT_MISLED,                      /* refused, but a library said why */
+    RESULT_WRONG                        /* anything else */
+} result_t;
+
+typedef result_t (*run_pt)(void);
+
+
+static result_t
+heap_run(run_pt run, size_t n, bool on)
+{
+    result_t  result;
+
+    heap.calls = 0;
+    heap.failed = 0;
+    heap.spared = 0;
+    heap.count = 0;
+    heap.fail_at = n;
+    heap.fail_on = on;
+
+    heap.on = true;
+    result = run();
+    heap.on = false;
+
+    return result;
+}
+
+
+/*
+ * What OpenSSL keeps for its next error is no leak: each is run twice, and the
+ * second time counts.
+ */
+
+static void
+exhaust(const char *name, run_pt run)
+{
+    size_t    n, times[RESULT_WRONG + 1], leaks, spared, first;
+    unsigned  on;
+    result_t  result;
+
+    for (n = 0; n < 20; n++) {
+        result = heap_run(run, 0, false);
+    }
+
+    if (!tap_ok(result == RESULT_RIGHT && heap.count == 0,
+                "%s: with memory enough", name))
+    {
+        tap_diag("result %u, %zu not given back", (unsigned) result,
+                 heap.count);
+        return;
+    }
+
+    for (on = 0; on < 2; on++) {
+        memset(times, 0, sizeof(times));
+        leaks = 0;
+        spared = 0;
+        first = 0;
+
+        for (n = 1; /* void */ ; n++) {
+            (void) heap_run(run, n, on);
+            result = heap_run(run, n, on);
+
+            if (heap.calls < n) {
+                break;
+            }
+
+            times[result]++;
+            leaks += heap.count != 0;
+            spared += heap.spared != 0;
+
+            if (first == 0 && (result == RESULT_WRONG || heap.count != 0)) {
+                first = n;
+            }
+        }
+
+        tap_ok(times[RESULT_WRONG] == 0, "%s: %s: right or refused", name,
+               on ? "no memory from there on" : "one allocation fails");
+        tap_ok(leaks == 0, "%s: %s: all given back", name,
+               on ? "no memory from there on" : "one allocation fails");
+
+        if (first) {
+            tap_diag("first at allocation %zu", first);
+        }
+
+        tap_diag("%zu allocations: %zu right all the same, %zu refused, %zu"
+                 " for what a library said instead, %zu wrong; %zu spared",
+                 n - 1, times[RESULT_RIGHT], times[RESULT_REFUSED],
+                 times[RESULT_MISLED], times[RESULT_WRONG], spared);
+
+        result = heap_run(run, 0, false);
+        tap_ok(result == RESULT_RIGHT, "%s: afterwards all is well", name);
+    }
+}
+
+
+/*** what is run ***/
+
+
+static pool_t          pool;
+static pool_t          keep;
+static entra_str_t     key_set;
+static entra_jwks_t   *jwks;
+static entra_str_t     token_v1;
+static entra_str_t     token_tampered;
+static entra_guid_t    client, tenant;
+static entra_policy_t  policy;
+
+
+/*
+ * OpenSSL may call a key unfit when it only lacked memory, in no words of its
+ * own; such a key is not used, and the set is still what it says.
+ */
+
+static bool
+unfit(const entra_jwks_t *set, entra_str_t kid)
+{
+    bool                known;
+    const char         *why;
+    const entra_key_t  *key;
+
+    key = entra_jwks_find(set, kid, ENTRA_STR_NONE, ENTRA_STR_NONE, &known,
+                          &why);
+
+    return key == NULL && known
+           && strcmp(why, "OpenSSL does not accept it") == 0;
+}
+
+
+static result_t
+run_jwks(void)
+{
+    bool            known;
+    size_t          odd;
+    result_t        result;
+    const char     *error, *why;
+    entra_jwks_t   *set;
+
+    set = entra_jwks_parse(key_set, &error);
+
+    if (set == NULL) {
+        return strcmp(error, "out of memory") == 0 ? RESULT_REFUSED
+                                                   : RESULT_MISLED;
+    }
+
+    odd = (size_t) unfit(set, entra_lit("one"))
+          + (size_t) unfit(set, entra_lit("two"));
+
+    result = RESULT_WRONG;
+
+    if (entra_jwks_count(set) == 4 && entra_jwks_usable(set) == 2 - odd
+        && entra_jwks_find(set, entra_lit("small"), ENTRA_STR_NONE,
+                           ENTRA_STR_NONE, &known, &why) == NULL
+        && strcmp(why, "it is shorter than 2048 bits") == 0
+        && entra_jwks_find(set, entra_lit("ec"), ENTRA_STR_NONE,
+                           ENTRA_STR_NONE, &known, &why) == NULL
+        && strcmp(why, "its kty is not RSA") == 0)
+    {
+        result = odd ? RESULT_MISLED : RESULT_RIGHT;
+    }
+
+    entra_jwks_free(set);
+
+    return result;
+}
+
+
+/* every claim there is, to the byte */
+
+static bool
+whole(const entra_verdict_t *verdict)
+{
+    bool   equal;
+    char  *text;
+
+    static char  *expected;
+
+    if (!verdict->verified || verdict->why != NULL
+        || !entra_str_eq(verdict->kid, entra_lit("one"))
+        || !entra_str_eq(verdict->identity.user, entra_lit("ann@example.com"))
+        || !entra_str_eq(verdict->identity.audience,
+                         entra_lit("https://fleet.example.com")))
+    {
+        return false;
+    }
+
+    heap.on = false;
+
+    text = json_dumps(verdict->claims.json, JSON_SORT_KEYS);
+
+    if (expected == NULL) {
+        expected = text;
+        text = NULL;
+        equal = true;
+
+    } else {
+        equal = text != NULL && strcmp(text, expected) == 0;
+    }
+
+    free(text);
+
+    heap.on = true;
+
+    return equal;
+}
+
+
+static result_t
+run_verify(void)
+{
+    result_t         result;
+    entra_reason_t   reason;
+    entra_verdict_t  verdict;
+
+    reason = entra_verify(token_v1, MAX_TOKEN, jwks, &policy, TOKEN_NOW,
+                          &pool.mem, &verdict);
+
+    switch (reason) {
+
+    case ENTRA_OK:
+        result = whole(&verdict) ? RESULT_RIGHT : RESULT_WRONG;
+        break;
+
+    case ENTRA_INTERNAL:
+        /* which says nothing of the token */
+        result = verdict.why == NULL ? RESULT_REFUSED : RESULT_WRONG;
+        break;
+
+    case ENTRA_TOKEN_MALFORMED:
+        /* jansson says so of a string it has no memory for */
+
+    case ENTRA_SIGNATURE_INVALID:
+        /* OpenSSL says so of a context it could not copy */
+        result = RESULT_MISLED;
+        break;
+
+    default:
+        result = RESULT_WRONG;
+    }
+
+    if (reason != ENTRA_OK
+        && (verdict.verified || verdict.identity.audience.data != NULL
+            || verdict.identity.user.data != NULL))
+    {
+        result = RESULT_WRONG;
+    }
+
+    entra_verdict_free(&verdict);
+    pool_free(&pool);
+
+    return result;
+}
+
+
+/* here it is right to refuse */
+
+static result_t
+run_verify_tampered(void)
+{
+    result_t         result;
+    entra_reason_t   reason;
+    entra_verdict_t  verdict;
+
+    reason = entra_verify(token_tampered, MAX_TOKEN, jwks, &policy, TOKEN_NOW,
+                          &pool.mem, &verdict);
+
+    switch (reason) {
+
+    case ENTRA_SIGNATURE_INVALID:
+        result = RESULT_RIGHT;
+        break;
+
+    case ENTRA_INTERNAL:
+        result = RESULT_REFUSED;
+        break;
+
+    case ENTRA_TOKEN_MALFORMED:
+        result = RESULT_MISLED;
+        break;
+
+    default:
+        result = RESULT_WRONG;
+    }
+
+    if (verdict.verified) {
+        result = RESULT_WRONG;
+    }
+
+    entra_verdict_free(&verdict);
+    pool_free(&pool);
+
+    return result;
+}
+
+
+#define MESSAGE                                                               \
+    "<s:Envelope xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\""         \
+    " xmlns:a=\"http://www.w3.org/2005/08/addressing\""                       \
+    " xmlns:w=\"http://docs.oasis-open.org/wss/2004/01/"                      \
+    "oasis-200401-wss-wssecurity-secext-1.0.xsd\"><s:Header>"                 \
+    "<a:Action s:mustUnderstand=\"1\">act</a:Action>"                         \
+    "<a:MessageID>urn:uuid:1</a:MessageID><w:Security>"                       \
+    "<w:BinarySecurityToken ValueType=\""                                     \
+    "urn:ietf:params:oauth:token-type:jwt\">YS5i\nLmM="                       \
+    "</w:BinarySecurityToken></w:Security></s:Header><s:Body>"                \
+    "<RequestSecurityToken><AdditionalContext>"                               \
+    "<ContextItem Name=\"A\"><Value>1</Value></ContextItem>"                  \
+    "<ContextItem Name=\"B\"><Value>2 &amp; 3</Value></ContextItem>"          \
+    "</AdditionalContext></RequestSecurityToken></s:Body></s:Envelope>"
+
+
+static bool
+message_whole(const entra_soap_message_t *message)
+{
+    const entra_context_t  *item;
+
+    item = message->context;
+
+    return message->credential == ENTRA_CREDENTIAL_JWT && !message->too_long
+           && entra_str_eq(message->encoded, entra_lit("YS5iLmM="))
+           && entra_str_eq(message->message_id, entra_lit("urn:uuid:1"))
+           && entra_str_eq(message->action, entra_lit("act"))
+           && item != NULL && entra_str_eq(item->name, entra_lit("B"))
+           && entra_str_eq(item->value, entra_lit("2 & 3"))
+           && item->next != NULL
+           && entra_str_eq(item->next->name, entra_lit("A"))
+           && entra_str_eq(item->next->value, entra_lit("1"))
+           && item->next->next == NULL;
+}
+
+
+static result_t
+soap_result(entra_soap_t *soap, entra_soap_state_t state)
+{
+    const char      *why;
+    entra_str_t      token;
+    entra_reason_t   reason;
+
+    if (state == ENTRA_SOAP_REFUSED) {
+        switch (entra_soap_reason(soap, &why)) {
+
+        case ENTRA_INTERNAL:
+            return RESULT_REFUSED;
+
+        case ENTRA_MESSAGE_MALFORMED:
+            /* expat takes a prefix it could not store for an unknown one */
+            return RESULT_MISLED;
+
+        default:
+            return RESULT_WRONG;
+        }
+    }
+
+    if (state != ENTRA_SOAP_DONE
+        || !message_whole(entra_soap_message(soap)))
+    {
+        return RESULT_WRONG;
+    }
+
+    reason = entra_soap_token(entra_soap_message(soap), &pool.mem, &token,
+                              &why);
+
+    if (reason == ENTRA_INTERNAL) {
+        return RESULT_REFUSED;
+    }
+
+    return reason == ENTRA_OK && entra_str_eq(token, entra_lit("a.b.c"))
+           ? RESULT_RIGHT : RESULT_WRONG;
+}
+
+
+/* in pieces of that size */
+
+static result_t
+soap_pieces(size_t size)
+{
+    bool                 last;
+    size_t               n;
+    result_t             result;
+    entra_str_t          text;
+    entra_soap_t        *soap;
+    entra_soap_state_t   state;
+
+    soap = entra_soap_create(MAX_TOKEN, &pool.mem);
+
+    if (soap == NULL) {
+        pool_free(&pool);
+        return RESULT_REFUSED;
+    }
+
+    text = entra_lit(MESSAGE);
+    state = ENTRA_SOAP_MORE;
+
+    while (text.len && state != ENTRA_SOAP_REFUSED) {
+        n = size < text.len ? size : text.len;
+        last = n == text.len;
+
+        state = entra_soap_feed(soap, (entra_str_t) { text.data, n }, last);
+
+        if (state == ENTRA_SOAP_HEADER && last) {
+            state = entra_soap_feed(soap, ENTRA_STR_NONE, true);
+        }
+
+        text = entra_str_from(text, n);
+    }
+
+    result = soap_result(soap, state);
+
+    entra_soap_free(soap);
+    pool_free(&pool);
+
+    return result;
+}
+
+
+static result_t
+run_soap(void)
+{
+    return soap_pieces(1 << 20);
+}
+
+
+static result_t
+run_soap_in_pieces(void)
+{
+    return soap_pieces(11);
+}
+
+
+static result_t
+run_fault(void)
+{
+    bool           written;
+    result_t       result;
+    entra_str_t    document;
+    entra_fault_t  fault;
+
+    memset(&fault, 0, sizeof(fault));
+    fault.reason = ENTRA_INTERNAL;
+    fault.message_id = entra_lit("<&>");
+
+    written = entra_fault_write(&fault, &pool.mem, &document);
+
+    result = !written ? RESULT_REFUSED
+             : document.len > 700 && document.data[document.len - 1] == '\n'
+               ? RESULT_RIGHT : RESULT_WRONG;
+
+    pool_free(&pool);
+
+    return result;
+}
+
+
+static result_t
+run_tou(void)
+{
+    bool         written;
+    result_t     result;
+    entra_str_t  location;
+
+    written = entra_tou_redirect(entra_lit("redirect_uri=ms-appx-web://x"),
+                                 NULL, 0, ENTRA_INTERNAL, &pool.mem,
+                                 &location);
+
+    result = !written ? RESULT_REFUSED
+             : entra_str_starts(location, entra_lit("ms-appx-web://x?error="))
+               ? RESULT_RIGHT : RESULT_WRONG;
+
+    pool_free(&pool);
+
+    return result;
+}
+
+
+static result_t
+run_device(void)
+{
+    switch (entra_device_token_check(entra_lit("{\"type\":1,\"payload\":{"
+                                               "\"orbit_node_key\":\"k\"}}")))
+    {
+    case ENTRA_OK:
+        return RESULT_RIGHT;
+
+    case ENTRA_INTERNAL:
+        return RESULT_REFUSED;
+
+    case ENTRA_TOKEN_MALFORMED:
+        return RESULT_MISLED;
+
+    default:
+        return RESULT_WRONG;
+    }
+}
+
+
+static result_t
+run_claims_get(void)
+{
+    result_t         result;
+    entra_str_t      value;
+    entra_claims_t   claims;
+
+    heap.on = false;
+
+    if (entra_claims_parse(entra_lit("{\"a\":[1,2,{\"b\":\"c\"}]}"), &pool.mem,
+                           &claims) != ENTRA_OK)
+    {
+        return RESULT_WRONG;
+    }
+
+    heap.on = true;
+
+    result = !entra_claims_get(&claims, entra_lit("A"), &pool.mem, &value)
+             ? RESULT_REFUSED
+             : entra_str_eq(value, entra_lit("[1,2,{\"b\":\"c\"}]"))
+               ? RESULT_RIGHT : RESULT_WRONG;
+
+    entra_claims_free(&claims);
+    pool_free(&pool);
+
+    return result;
+}
+
+
+/*** making it ready ***/
+
+
+static void
+make(void)
+{
+    char        *claims, *tampered, *c;
+    EVP_PKEY    *one, *two, *small;
+    const char  *error;
+
+    static const entra_str_t  hosts[] = { ENTRA_STR_INIT("fleet.example.com") };
+
+    one = token_key(2048);
+    two = token_key(2048);
+    small = token_key(1024);
+
+    key_set = entra_str(pool_text(&keep,
+        "{\"keys\":[%s,%s,%s,{\"kty\":\"EC\",\"kid\":\"ec\"}]}",
+        token_jwk(&keep, one, "one", ",\"issuer\":\"" TOKEN_TEMPLATE "\""),
+        token_jwk(&keep, two, "two", ""),
+        token_jwk(&keep, small, "small", "")));
+
+    jwks = entra_jwks_parse(key_set, &error);
+    if (jwks == NULL) {
+        tap_bail(error);
+    }
+
+    claims = token_json(&keep, TOKEN_CLAIMS_V1,
+                        "amr=[\"pwd\",\"mfa\"]|x={\"y\":[1.5,null,true]}");
+
+    token_v1 = token_sign(&keep, one, "{\"typ\":\"JWT\",\"alg\":\"RS256\","
+                          "\"kid\":\"one\"}", claims);
+
+    tampered = pool_text(&keep, "%s", token_v1.data);
+    c = &tampered[token_v1.len - 9];
+    *c = *c == 'A' ? 'B' : 'A';
+    token_tampered = entra_str(tampered);
+
+    if (!entra_guid_parse(entra_lit(TOKEN_CLIENT), &client)
+        || !entra_guid_parse(entra_lit(TOKEN_TID), &tenant))
+    {
+        tap_bail("not a GUID");
+    }
+
+    policy.hosts = hosts;
+    policy.nhosts = 1;
+    policy.issuers = entra_issuer_cloud(ENTRA_CLOUD_PUBLIC, &policy.nissuers);
+    policy.client_ids = entra_set_build(&client, 1);
+    policy.tenant_ids = entra_set_build(&tenant, 1);
+    policy.scope = entra_lit("mdm_delegation");
+    policy.leeway = 60;
+
+    EVP_PKEY_free(one);
+    EVP_PKEY_free(two);
+    EVP_PKEY_free(small);
+}
+
+
+int
+main(void)
+{
+    Dl_info  info;
+
+    if (dladdr((const void *) (uintptr_t) json_object_get, &info) == 0) {
+        tap_bail("where is jansson?");
+    }
+
+    heap.jansson = info.dli_fbase;
+
+    pool_init(&pool);
+    pool_init(&keep);
+
+    make();
+
+    exhaust("jwks", run_jwks);
+    exhaust("verify", run_verify);
+    exhaust("verify, tampered", run_verify_tampered);
+    exhaust("soap", run_soap);
+    exhaust("soap in pieces", run_soap_in_pieces);
+    exhaust("fault", run_fault);
+    exhaust("tou", run_tou);
+    exhaust("device", run_device);
+    exhaust("claim", run_claims_get);
+
+    entra_jwks_free(jwks);
+    pool_free(&keep);
+
+    return tap_done();
+}
