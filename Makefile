@@ -49,7 +49,7 @@ all: $(module)
 $(module): $(objs)/Makefile $(sources)
 	@echo "compiling with $(CC)"
 	@$(MAKE) $(if $(V),,-s) --no-print-directory -C $(tree) -f $(objs)/Makefile modules
-	@cp $(objs)/$(NAME).so $@
+	@cp $(objs)/$(NAME).so $@.new && mv $@.new $@
 	@echo "built $@"
 
 # ./configure runs in a folder of links, because some nginx versions write a

@@ -9,6 +9,9 @@
 
 static ngx_http_entra_mdm_token_e ngx_http_entra_mdm_token(
     ngx_http_request_t *r, const ngx_http_entra_mdm_loc_conf_t *emlcf);
+static ngx_uint_t ngx_http_entra_mdm_stray_body(ngx_http_request_t *r,
+    const ngx_http_entra_mdm_loc_conf_t *emlcf,
+    ngx_http_entra_mdm_token_e token);
 static void ngx_http_entra_mdm_forget(ngx_http_request_t *r,
     ngx_http_entra_mdm_ctx_t *ctx);
 static ngx_int_t ngx_http_entra_mdm_read_body(ngx_http_request_t *r,
@@ -25,8 +28,9 @@ static entra_reason_t ngx_http_entra_mdm_soap_head(ngx_http_request_t *r,
     ngx_http_entra_mdm_ctx_t *ctx);
 static entra_reason_t ngx_http_entra_mdm_soap_body(ngx_http_request_t *r,
     ngx_http_entra_mdm_ctx_t *ctx);
-static entra_reason_t ngx_http_entra_mdm_judge(ngx_http_entra_mdm_ctx_t *ctx,
-    entra_str_t token);
+static entra_reason_t ngx_http_entra_mdm_judge(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx, entra_str_t token);
+static void ngx_http_entra_mdm_claims_cleanup(void *data);
 static void ngx_http_entra_mdm_cleanup(void *data);
 
 
@@ -53,7 +57,10 @@ ngx_http_entra_mdm_access_handler(ngx_http_request_t *r)
 
     if (ctx->state >= NGX_HTTP_ENTRA_MDM_ACCEPTED) {
 
-        if (ctx->policy == emlcf->policy && ctx->token == token) {
+        if (ctx->policy == emlcf->policy && ctx->token == token
+            && !(ctx->reason == ENTRA_OK
+                 && ngx_http_entra_mdm_stray_body(r, emlcf, token)))
+        {
             /* an internal redirect: the verdict stands */
             return ngx_http_entra_mdm_enforce(r, emlcf, ctx);
         }
@@ -83,18 +90,33 @@ ngx_http_entra_mdm_access_handler(ngx_http_request_t *r)
 }
 
 
+/* a body where a backend might find another token than the one judged */
+
+static ngx_uint_t
+ngx_http_entra_mdm_stray_body(ngx_http_request_t *r,
+    const ngx_http_entra_mdm_loc_conf_t *emlcf,
+    ngx_http_entra_mdm_token_e token)
+{
+    return emlcf->token == NGX_HTTP_ENTRA_MDM_AUTO
+           && token == NGX_HTTP_ENTRA_MDM_BEARER
+           && (r->headers_in.content_length_n > 0 || r->headers_in.chunked);
+}
+
+
 /* another policy or kind of token decides anew */
 
 static void
 ngx_http_entra_mdm_forget(ngx_http_request_t *r, ngx_http_entra_mdm_ctx_t *ctx)
 {
     if (ctx->challenge != NULL) {
+
+        if (r->headers_out.www_authenticate == ctx->challenge) {
+            r->headers_out.www_authenticate = NULL;
+        }
+
         ctx->challenge->hash = 0;
         ctx->challenge = NULL;
-        r->headers_out.www_authenticate = NULL;
     }
-
-    entra_verdict_free(&ctx->verdict);
 
     ngx_memzero(&ctx->verdict, sizeof(entra_verdict_t));
     ngx_memzero(&ctx->message, sizeof(entra_soap_message_t));
@@ -257,9 +279,7 @@ ngx_http_entra_mdm_bearer(ngx_http_request_t *r,
 
     static const entra_str_t  scheme = ENTRA_STR_INIT("Bearer");
 
-    if (emlcf->token == NGX_HTTP_ENTRA_MDM_AUTO
-        && (r->headers_in.content_length_n > 0 || r->headers_in.chunked))
-    {
+    if (ngx_http_entra_mdm_stray_body(r, emlcf, ctx->token)) {
         ctx->why = "a body where only POST may have one";
         return ENTRA_MESSAGE_MALFORMED;
     }
@@ -296,7 +316,7 @@ ngx_http_entra_mdm_bearer(ngx_http_request_t *r,
         return ENTRA_NO_TOKEN;
     }
 
-    return ngx_http_entra_mdm_judge(ctx, value);
+    return ngx_http_entra_mdm_judge(r, ctx, value);
 }
 
 
@@ -329,7 +349,8 @@ ngx_http_entra_mdm_soap_head(ngx_http_request_t *r,
 /* the credential, as soon as the SOAP Header has ended */
 
 static entra_reason_t
-ngx_http_entra_mdm_soap_credential(ngx_http_entra_mdm_ctx_t *ctx)
+ngx_http_entra_mdm_soap_credential(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx)
 {
     entra_str_t                   token;
     entra_reason_t                reason;
@@ -349,7 +370,7 @@ ngx_http_entra_mdm_soap_credential(ngx_http_entra_mdm_ctx_t *ctx)
     }
 
     if (message->credential == ENTRA_CREDENTIAL_JWT) {
-        return ngx_http_entra_mdm_judge(ctx, token);
+        return ngx_http_entra_mdm_judge(r, ctx, token);
     }
 
     reason = entra_device_token_check(token);
@@ -399,7 +420,7 @@ ngx_http_entra_mdm_soap_parse(ngx_http_request_t *r,
             ctx->message = *entra_soap_message(soap);
 
             judged = 1;
-            reason = ngx_http_entra_mdm_soap_credential(ctx);
+            reason = ngx_http_entra_mdm_soap_credential(r, ctx);
 
             if (reason != ENTRA_OK && !ctx->verdict.verified) {
                 return reason;
@@ -461,13 +482,27 @@ ngx_http_entra_mdm_soap_body(ngx_http_request_t *r,
 }
 
 
+/*
+ * Variables show claims in place, and nginx may keep what they have shown: the
+ * claims of a verified token live as long as the request, whatever decides
+ * after it.  Those of any other are nobody's to see.
+ */
+
 static entra_reason_t
-ngx_http_entra_mdm_judge(ngx_http_entra_mdm_ctx_t *ctx, entra_str_t token)
+ngx_http_entra_mdm_judge(ngx_http_request_t *r, ngx_http_entra_mdm_ctx_t *ctx,
+    entra_str_t token)
 {
+    entra_claims_t               *claims;
     entra_reason_t                reason;
+    ngx_pool_cleanup_t           *cln;
     ngx_http_entra_mdm_policy_t  *policy;
 
     policy = ctx->policy;
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(entra_claims_t));
+    if (cln == NULL) {
+        return ENTRA_INTERNAL;
+    }
 
     reason = entra_verify(token, policy->max_token, policy->jwks,
                           &policy->rules, ngx_time(), &ctx->mem,
@@ -476,7 +511,25 @@ ngx_http_entra_mdm_judge(ngx_http_entra_mdm_ctx_t *ctx, entra_str_t token)
     ctx->token_len = token.len;
     ctx->why = ctx->verdict.why;
 
+    claims = cln->data;
+    *claims = ctx->verdict.claims;
+
+    if (ctx->verdict.verified) {
+        cln->handler = ngx_http_entra_mdm_claims_cleanup;
+        return reason;
+    }
+
+    entra_claims_free(claims);
+    ngx_memzero(&ctx->verdict.claims, sizeof(entra_claims_t));
+
     return reason;
+}
+
+
+static void
+ngx_http_entra_mdm_claims_cleanup(void *data)
+{
+    entra_claims_free(data);
 }
 
 
@@ -577,10 +630,9 @@ ngx_http_entra_mdm_ctx(ngx_http_request_t *r, ngx_uint_t create)
 }
 
 
+/* nothing to free: it is how an internal redirect finds the context */
+
 static void
 ngx_http_entra_mdm_cleanup(void *data)
 {
-    ngx_http_entra_mdm_ctx_t  *ctx = data;
-
-    entra_verdict_free(&ctx->verdict);
 }

@@ -278,11 +278,19 @@ void
 ngx_http_entra_mdm_log_subrequest(ngx_http_request_t *r,
     ngx_http_entra_mdm_policy_t *policy)
 {
+    u_char                     buffer[MAX_VALUE + 2 * ENTRA_ESCAPE_MAX];
+    ngx_http_entra_mdm_line_t  line;
+
+    line.pos = buffer;
+    line.end = buffer + sizeof(buffer);
+
+    ngx_http_entra_mdm_line_value(&line, ngx_http_entra_mdm_str(&r->uri));
+
     ngx_log_error(policy->log_level, r->connection->log, 0,
-                  "entra_mdm: subrequest \"%V\" refused by policy \"%V\": its "
+                  "entra_mdm: subrequest %*s refused by policy \"%V\": its "
                   "main request was not accepted by it; say \"entra_mdm off\" "
                   "in that location if it needs no gate",
-                  &r->uri, &policy->name);
+                  (size_t) (line.pos - buffer), buffer, &policy->name);
 }
 
 

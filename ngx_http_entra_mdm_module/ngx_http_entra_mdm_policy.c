@@ -82,7 +82,8 @@ static char *ngx_http_entra_mdm_log_level(ngx_conf_t *cf,
     ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n);
 
 
-#define MANY  NGX_CONF_MAX_ARGS * 1000
+/* as many as nginx reads into one directive */
+#define MANY  NGX_MAX_INT_T_VALUE
 
 static ngx_http_entra_mdm_directive_t  ngx_http_entra_mdm_directives[] = {
     { ngx_string("server_url"), 1, MANY, 1, ngx_http_entra_mdm_server_url },
@@ -119,17 +120,24 @@ static ngx_str_t  ngx_http_entra_mdm_standard_headers[] = {
     ngx_string("early-data"),
     ngx_string("http2-settings"),
     ngx_string("if-match"),
+    ngx_string("if-modified-since"),
+    ngx_string("if-none-match"),
+    ngx_string("if-unmodified-since"),
     ngx_string("keep-alive"),
     ngx_string("last-event-id"),
     ngx_string("max-forwards"),
     ngx_string("proxy-authorization"),
+    ngx_string("sec-ch-ua"),
     ngx_string("sec-fetch-site"),
+    ngx_string("sec-websocket-key"),
     ngx_string("soap-action"),
     ngx_string("transfer-encoding"),
     ngx_string("upgrade-insecure-requests"),
     ngx_string("user-agent"),
     ngx_string("x-accel-redirect"),
     ngx_string("x-forwarded-for"),
+    ngx_string("x-http-method-override"),
+    ngx_string("x-original-url"),
     ngx_string("x-real-ip"),
     ngx_string("x-request-id"),
     ngx_string("x-requested-with"),

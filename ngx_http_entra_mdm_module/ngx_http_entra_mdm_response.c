@@ -107,13 +107,18 @@ ngx_http_entra_mdm_fault_send(ngx_http_request_t *r, ngx_uint_t status,
 /* an error page for this very status, written for this very location */
 
 static ngx_uint_t
-ngx_http_entra_mdm_error_page(const ngx_http_entra_mdm_loc_conf_t *emlcf,
-    ngx_uint_t status)
+ngx_http_entra_mdm_error_page(ngx_http_request_t *r,
+    const ngx_http_entra_mdm_loc_conf_t *emlcf, ngx_uint_t status)
 {
-    ngx_uint_t            i;
-    ngx_http_err_page_t  *page;
+    ngx_uint_t                 i;
+    ngx_http_err_page_t       *page;
+    ngx_http_core_loc_conf_t  *clcf;
 
-    if (!emlcf->own_error_page) {
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (!emlcf->own_error_page
+        || (r->error_page && !clcf->recursive_error_pages))
+    {
         return 0;
     }
 
@@ -143,7 +148,7 @@ ngx_http_entra_mdm_refuse_soap(ngx_http_request_t *r,
         status = entra_reason_soap_status(ctx->reason);
     }
 
-    if (ngx_http_entra_mdm_error_page(emlcf, status)) {
+    if (ngx_http_entra_mdm_error_page(r, emlcf, status)) {
         return status;
     }
 

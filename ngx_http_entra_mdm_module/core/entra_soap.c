@@ -12,6 +12,8 @@
 /* a byte no XML document can hold parts namespace and local name */
 #define SEPARATOR  '\f'
 
+#define MAX_NAMESPACE      256
+#define MAX_TAG            65536        /* half of it is sure to pass */
 #define MAX_ATTRIBUTES     32
 #define MAX_ACTION         256
 #define MAX_CONTEXT_NAME   64
@@ -81,7 +83,8 @@ struct entra_soap_s {
 
     unsigned char          head[2];     /* the message's first bytes */
     size_t                 nhead;
-    size_t                 fed;         /* before the Header's end */
+    size_t                 fed;         /* bytes so far */
+    size_t                 at;          /* of these, read */
 
     unsigned               stopped:1;   /* no further event counts */
     unsigned               suspended:1; /* at the end of the Header */
@@ -858,7 +861,17 @@ entra_soap_namespace(void *data, const XML_Char *prefix, const XML_Char *uri)
     entra_str_t    name;
     entra_soap_t  *soap = data;
 
-    (void) uri;
+    if (soap->stopped) {
+        return;
+    }
+
+    /* expat writes it before every name that is in it */
+
+    if (uri != NULL && strlen(uri) > MAX_NAMESPACE) {
+        entra_soap_stop(soap, ENTRA_MESSAGE_MALFORMED,
+                        "a namespace name over 256 bytes");
+        return;
+    }
 
     if (prefix == NULL) {
         return;
@@ -1031,6 +1044,26 @@ entra_soap_after(entra_soap_t *soap, enum XML_Status status, bool last)
 }
 
 
+/*
+ * Bytes of a tag, or its like, whose end has not come; text does not wait.
+ * expat knows no place while it puts off reading a long one again.
+ */
+
+static size_t
+entra_soap_pending(entra_soap_t *soap)
+{
+    XML_Index  at;
+
+    at = XML_GetCurrentByteIndex(soap->parser);
+
+    if (at >= 0) {
+        soap->at = (size_t) at;
+    }
+
+    return soap->fed - soap->at;
+}
+
+
 entra_soap_state_t
 entra_soap_feed(entra_soap_t *soap, entra_str_t bytes, bool last)
 {
@@ -1064,15 +1097,21 @@ entra_soap_feed(entra_soap_t *soap, entra_str_t bytes, bool last)
             entra_soap_note_long(soap);
             return ENTRA_SOAP_REFUSED;
         }
-
-        soap->fed += bytes.len;
     }
 
+    soap->fed += bytes.len;
     soap->finished = last;
 
     status = XML_Parse(soap->parser, bytes.data, (int) bytes.len, last);
+    state = entra_soap_after(soap, status, last);
 
-    return entra_soap_after(soap, status, last);
+    if (state == ENTRA_SOAP_MORE && entra_soap_pending(soap) > MAX_TAG) {
+        soap->stopped = 1;
+        entra_soap_note(soap, ENTRA_MESSAGE_MALFORMED, "a tag over 64 KB");
+        return ENTRA_SOAP_REFUSED;
+    }
+
+    return state;
 }
 
 

@@ -69,7 +69,8 @@ void entra_soap_free(entra_soap_t *soap);
 
 /*
  * Reads the next bytes, at most INT_MAX of them; last: no more will come.
- * In pieces of some KB, a Header that is too long is not read to its end.
+ * In pieces of some KB, a Header or a tag that is too long is not read to its
+ * end.
  * Returns ENTRA_SOAP_HEADER once, as soon as the SOAP Header has ended with
  * exactly one credential in it: the caller judges it and, if it cares for the
  * rest, goes on feeding the bytes that follow (none are fed twice; with last

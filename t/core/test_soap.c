@@ -711,6 +711,9 @@ test_lengths_of_header(void)
           "<w:Security><w:BinarySecurityToken ValueType=\"" JWT "\">", "QUFB",
           "</w:BinarySecurityToken></w:Security>",
           ENTRA_TOKEN_MALFORMED, "it is longer than max_token" },
+        { "a megabyte of a namespace", "<x xmlns:p='", "A",
+          "' p:a='' p:b=''/>" SECURITY(BST(TOKEN)),
+          ENTRA_MESSAGE_MALFORMED, NULL },
         { "a megabyte behind an ambiguous Security",
           SECURITY(BST(TOKEN) BST(TOKEN)), "<x/>", "",
           ENTRA_SECURITY_MALFORMED, "a second BinarySecurityToken" },
@@ -737,6 +740,59 @@ test_lengths_of_header(void)
 
             tap_ok(!out.misbehaved, "%s: and that is all", headers[i].name);
         }
+
+        pool_free(&keep);
+    }
+}
+
+
+/* expat's work on these would grow with the product of their parts */
+
+static void
+test_lengths_of_names(void)
+{
+    char       *text;
+    size_t      i;
+    outcome_t   out;
+
+    static const struct {
+        const char      *name;
+        const char      *before;
+        size_t           count;
+        const char      *after;
+        size_t           pieces;
+        entra_reason_t   reason;
+        const char      *why;
+    } bodies[] = {
+        { "a namespace of 256 bytes", "<x xmlns:p='", 256, "'/>", 0,
+          ENTRA_OK, NULL },
+        { "a namespace of 257 bytes", "<x xmlns:p='", 257, "'/>", 0,
+          ENTRA_MESSAGE_MALFORMED, "a namespace name over 256 bytes" },
+        { "a default namespace of 257 bytes", "<x xmlns='", 257, "'/>", 0,
+          ENTRA_MESSAGE_MALFORMED, "a namespace name over 256 bytes" },
+        { "an attribute of 30000 bytes", "<x a='", 30000, "'/>", 4096,
+          ENTRA_OK, NULL },
+        { "an attribute of 100000 bytes", "<x a='", 100000, "'/>", 4096,
+          ENTRA_MESSAGE_MALFORMED, "a tag over 64 KB" },
+        { "a comment of 100000 bytes", "<!--", 100000, "-->", 4096,
+          ENTRA_MESSAGE_MALFORMED, "a tag over 64 KB" },
+        { "a text of 300000 bytes", "<x>", 300000, "</x>", 4096,
+          ENTRA_OK, NULL },
+        { "a CDATA section of 300000 bytes", "<x><![CDATA[", 300000,
+          "]]></x>", 4096, ENTRA_OK, NULL },
+    };
+
+    for (i = 0; i < tap_count(bodies); i++) {
+        text = pool_text(&keep, "%s%s%s%s%s",
+                         BEGIN "<s:Header>" SECURITY(BST(TOKEN)) "</s:Header>"
+                         "<s:Body>", bodies[i].before,
+                         repeat("x", bodies[i].count), bodies[i].after,
+                         "</s:Body>" END);
+
+        out = feed(entra_str(text), bodies[i].pieces, FEED_LAST);
+
+        tap_is_refusal(out.reason, out.why, bodies[i].reason, bodies[i].why,
+                       bodies[i].name);
 
         pool_free(&keep);
     }
@@ -1141,6 +1197,7 @@ main(void)
     test_heads();
     test_lengths_of_heads();
     test_lengths_of_header();
+    test_lengths_of_names();
     test_lengths_of_token();
     test_tokens();
     test_contexts();

@@ -60,7 +60,7 @@ sub answer {
 
 sub requests {
     my ($self) = @_;
-    my @lines = split /\n/, slurp($self->{log});
+    my @lines = slurp($self->{log}) =~ /(.*)\n/g;     # whole ones
     my @new = map { bless $JSON->decode($_), 'EntraMDM::HTTP::Message' }
               splice @lines, $self->{read};
 

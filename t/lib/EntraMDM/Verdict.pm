@@ -7,8 +7,8 @@ package EntraMDM::Verdict;
 #   my $seen = verdict('accepted', $response, $fleet, '200 ok accepted 1');
 #
 # A minus stands where there is no reason, hence no gate; the status may be
-# left out.  The configuration has $Headers at the http level; fleet_policy() is a policy that works, for
-# the tokens of claims_v1() and claims_v2().
+# left out.  The configuration has $Headers at the http level; fleet_policy()
+# is a policy that works, for the tokens of claims_v1() and claims_v2().
 
 use strict;
 use warnings;
