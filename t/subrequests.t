@@ -196,12 +196,13 @@ for (
     my $r = http_request($method, $uri, @o);
     my $seen = verdict($name, $r, $fleet, $expected);
 
-    # a mirror is not waited for, the log line of the access phase is there
+    # a mirror is not waited for, nor its line in the log
 
     my @copies;
     wait_for { push @copies, $copy->requests; @copies >= $copies };
     is(scalar @copies, $copies, "$name: copies");
-    $logged ? like($t->new_log, $logged, "$name: logged")
+    $logged ? like($t->wait_for_log(qr/subrequest.*refused/) // '', $logged,
+                "$name: logged")
             : unlike($t->new_log, qr/subrequest/, "$name: nothing logged");
 
     my $accepted = $expected =~ / ok /;
