@@ -98,10 +98,10 @@ for (
                               . 'unauthorized_client',
                               bearer => token(aud => undef) ],
     [ 'scope_not_allowed',    'unauthorized_client&error_description='
-                              . 'unauthorized%20user%20or%20tenant',
+                              . 'unauthorized_client',
                               bearer => token(scp => 'x') ],
     [ 'audience_not_allowed', 'unauthorized_client&error_description='
-                              . 'unauthorized%20user%20or%20tenant',
+                              . 'unauthorized_client',
                               bearer => token(aud => 'x') ],
     [ 'tenant_not_allowed',   'unauthorized_client&error_description='
                               . 'unauthorized%20user%20or%20tenant',

@@ -174,6 +174,19 @@ static void
 entra_tou_error(entra_reason_t reason, entra_str_t *error,
     entra_str_t *description)
 {
+    switch (reason) {
+
+    case ENTRA_TENANT_NOT_ALLOWED:
+    case ENTRA_UPN_MISSING:
+    case ENTRA_UPN_INVALID:
+        *error = entra_lit("unauthorized_client");
+        *description = entra_lit("unauthorized user or tenant");
+        return;
+
+    default:
+        break;
+    }
+
     switch (entra_reason_info(reason)->status) {
 
     case 400:
@@ -183,13 +196,9 @@ entra_tou_error(entra_reason_t reason, entra_str_t *error,
         break;
 
     case 401:
-        *error = entra_lit("unauthorized_client");
-        *description = entra_lit("unauthorized_client");
-        break;
-
     case 403:
         *error = entra_lit("unauthorized_client");
-        *description = entra_lit("unauthorized user or tenant");
+        *description = entra_lit("unauthorized_client");
         break;
 
     default:

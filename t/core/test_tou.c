@@ -267,8 +267,8 @@ test_errors(void)
         { ENTRA_SIGNATURE_INVALID, ERROR },
         { ENTRA_TOKEN_EXPIRED, ERROR },
         { ENTRA_ISSUER_NOT_ALLOWED, ERROR },
-        { ENTRA_SCOPE_NOT_ALLOWED, "error=unauthorized_client"
-          "&error_description=unauthorized%20user%20or%20tenant" },
+        { ENTRA_SCOPE_NOT_ALLOWED, ERROR },
+        { ENTRA_AUDIENCE_NOT_ALLOWED, ERROR },
         { ENTRA_TENANT_NOT_ALLOWED, "error=unauthorized_client"
           "&error_description=unauthorized%20user%20or%20tenant" },
         { ENTRA_UPN_MISSING, "error=unauthorized_client"
