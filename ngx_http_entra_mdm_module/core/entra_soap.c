@@ -464,9 +464,9 @@ entra_soap_after(entra_soap_t *soap, enum XML_Status status, bool last)
 static size_t
 entra_soap_pending(entra_soap_t *soap)
 {
-    XML_Index  at;
+    int64_t  at;
 
-    at = XML_GetCurrentByteIndex(soap->parser);
+    at = entra_soap_index(soap->parser);
 
     if (at >= 0) {
         soap->at = (size_t) at;

@@ -455,8 +455,8 @@ entra_soap_open(entra_soap_t *soap, const XML_Char *text,
 static void
 entra_soap_end_header(entra_soap_t *soap)
 {
-    if (XML_GetCurrentByteIndex(soap->parser)
-        > (XML_Index) ENTRA_SOAP_MAX_HEADER(soap->max_token))
+    if (entra_soap_index(soap->parser)
+        > (int64_t) ENTRA_SOAP_MAX_HEADER(soap->max_token))
     {
         entra_soap_note_long(soap);
     }

@@ -81,6 +81,19 @@ struct entra_soap_s {
 };
 
 
+/* where in the message the parser stands, in bytes; -1: it does not know */
+
+static inline int64_t
+entra_soap_index(XML_Parser parser)
+{
+#if (XML_MAJOR_VERSION * 100 + XML_MINOR_VERSION >= 209)
+    return XML_GetCurrentByteIndex64(parser);
+#else
+    return XML_GetCurrentByteIndex(parser);
+#endif
+}
+
+
 /*** entra_soap.c ***/
 
 
