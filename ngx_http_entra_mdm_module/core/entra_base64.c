@@ -1,5 +1,5 @@
 /*
- * Strict base64: one table per alphabet, one loop.
+ * Strict base64: one loop for both alphabets.
  */
 
 #include "entra_base64.h"
