@@ -53,6 +53,7 @@ my $t = EntraMDM::Nginx->new(http => $Headers
         location /off/accel       { entra_mdm off; mirror /accel; FLEET }
         location /off/ask         { entra_mdm off; auth_request /copy; FLEET }
         location /off/page        { entra_mdm off; ssi on; ssi_types *; }
+        location /off/line        { entra_mdm off; ssi on; ssi_types *; }
 
         location /granted/copy    { satisfy any; allow all; mirror /copy;
                                     FLEET }
@@ -116,6 +117,8 @@ $t->write_file('keys.json', jwks($key));
 mkdir $t->dir . "/$_" for qw(accepted off);
 $t->write_file("$_/page", qq(<!--#include virtual="/copy" --> end\n))
     for qw(accepted off);
+$t->write_file('off/line',
+    qq(<!--#include virtual="/accepted/\$arg_x" --> end\n));
 $t->write_file('accepted/slice', '12345678');
 $t->start;
 
@@ -222,6 +225,15 @@ like(http_get('/accepted/page', bearer => $token{good})->body,
 unlike(http_get('/off/page', bearer => $token{good})->body, qr/a copy/,
     'SSI: the part is not there');
 $copy->requests;
+
+# the line in the log is one line, whatever the URI of a subrequest holds
+
+$t->mark;
+http_get('/off/line?x=%0A2026/01/01%2000:00:00%20[error]%20forged');
+my $line = $t->wait_for_log(qr/subrequest.*refused by policy/);
+like($line, qr{subrequest "/accepted/\\x0A2026/01/01 }, 'SSI: a line feed is escaped');
+unlike($t->new_log, qr/^2026\/01\/01 00:00:00 \[error\] forged" refused/m,
+    'SSI: and makes no line of its own');
 
 SKIP: {
     skip 'nginx has no slice module', 4 if !$slice;
