@@ -101,10 +101,28 @@ ngx_http_entra_mdm_variables_add(ngx_conf_t *cf)
 }
 
 
+/*
+ * What a token or a device says may end up in a header for the backend, where
+ * a line break would begin another one: a value with a control character is
+ * none at all.
+ */
+
 static void
 ngx_http_entra_mdm_variable_set(ngx_http_variable_value_t *v,
     entra_str_t value)
 {
+    size_t  i;
+    u_char  ch;
+
+    for (i = 0; i < value.len; i++) {
+        ch = (u_char) value.data[i];
+
+        if (ch < 0x20 || ch == 0x7f) {
+            v->not_found = 1;
+            return;
+        }
+    }
+
     v->data = (u_char *) value.data;
     v->len = value.len;
     v->valid = 1;

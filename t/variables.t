@@ -302,7 +302,12 @@ for (
 my $escaped = enroll_message($v1, edit => sub {
     s/DESKTOP-0VQ7P2R/"a&#10;b&lt;"/ });
 http_post('/hostile', $escaped);
-like(logged('/hostile', 'context.log'), qr/^\[\\x22a\\x0Ab<\\x22\]/,
-    'context: a hostile name cannot forge a log line');
+like(logged('/hostile', 'context.log'), qr/^\[\] /,
+    'context: a name with a line break is none');
+$escaped = enroll_message($v1, edit => sub {
+    s/DESKTOP-0VQ7P2R/"a b&lt;"/ });
+http_post('/quoted', $escaped);
+like(logged('/quoted', 'context.log'), qr/^\[\\x22a b<\\x22\]/,
+    'context: one with quotes cannot forge a log line');
 
 $t->done;
