@@ -277,6 +277,7 @@ ngx_http_entra_mdm_bearer(ngx_http_request_t *r,
 {
     entra_str_t  value;
 
+    static ngx_str_t          authorization = ngx_string("authorization");
     static const entra_str_t  scheme = ENTRA_STR_INIT("Bearer");
 
     if (ngx_http_entra_mdm_stray_body(r, emlcf, ctx->token)) {
@@ -289,7 +290,7 @@ ngx_http_entra_mdm_bearer(ngx_http_request_t *r,
         return ENTRA_NO_TOKEN;
     }
 
-    if (ngx_http_entra_mdm_headers_count(r, "authorization") > 1) {
+    if (ngx_http_entra_mdm_headers_count(r, &authorization) > 1) {
         /* nginx's own 400, but for an error page that goes on */
         ctx->why = "more than one Authorization header";
         return ENTRA_MESSAGE_MALFORMED;
@@ -326,7 +327,9 @@ static entra_reason_t
 ngx_http_entra_mdm_soap_head(ngx_http_request_t *r,
     ngx_http_entra_mdm_ctx_t *ctx)
 {
-    if (ngx_http_entra_mdm_headers_count(r, "content-encoding")) {
+    static ngx_str_t  content_encoding = ngx_string("content-encoding");
+
+    if (ngx_http_entra_mdm_headers_count(r, &content_encoding)) {
         /* a backend that does not decode would read something else */
         ctx->why = "it has a Content-Encoding";
         return ENTRA_MESSAGE_MALFORMED;

@@ -319,23 +319,19 @@ ngx_http_entra_mdm_headers_rebuild(ngx_http_request_t *r,
 
 
 ngx_uint_t
-ngx_http_entra_mdm_headers_count(ngx_http_request_t *r, const char *name)
+ngx_http_entra_mdm_headers_count(ngx_http_request_t *r, ngx_str_t *lowcase)
 {
-    size_t            len;
     ngx_uint_t        i, n;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
 
     n = 0;
-    len = ngx_strlen(name);
 
     for (part = &r->headers_in.headers.part; part; part = part->next) {
         h = part->elts;
 
         for (i = 0; i < part->nelts; i++) {
-            if (h[i].key.len == len
-                && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
-            {
+            if (ngx_http_entra_mdm_header_like(&h[i].key, lowcase)) {
                 n++;
             }
         }

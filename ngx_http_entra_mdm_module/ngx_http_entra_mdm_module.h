@@ -169,9 +169,9 @@ ngx_int_t ngx_http_entra_mdm_body_next(ngx_http_request_t *r,
 ngx_int_t ngx_http_entra_mdm_headers_name(ngx_conf_t *cf,
     ngx_http_entra_mdm_policy_t *policy, ngx_str_t *prefix);
 
-/* how many headers of that lower-case name a request has */
+/* how many headers a backend may read under that lower-case name */
 ngx_uint_t ngx_http_entra_mdm_headers_count(ngx_http_request_t *r,
-    const char *name);
+    ngx_str_t *lowcase);
 
 /* takes off what a client sent; phase handler */
 ngx_int_t ngx_http_entra_mdm_headers_handler(ngx_http_request_t *r);

@@ -18,7 +18,7 @@
 #define MIN_ZONE_KEYS  (64 * 1024)
 
 
-/* values that must not be zero-filled, until the end of the block */
+/* what a block gathers before it becomes a policy */
 
 typedef struct {
     ngx_http_entra_mdm_policy_t  *policy;

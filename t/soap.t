@@ -39,6 +39,8 @@ my $t = EntraMDM::Nginx->new(http => <<'EOC');
 
         access_log %%DIR%%/device.log device;
         client_max_body_size 3m;
+        underscores_in_headers on;
+        ignore_invalid_headers off;
         entra_mdm fleet;
 
         add_header X-Result $entra_mdm_result always;
@@ -267,7 +269,9 @@ refused(http_post('/', '', chunked => 1), '400 message_malformed',
     'no chunk but the last');
 refused(http2(POST => '/', port => $t->port('h2'), body => ''),
     '400 message_malformed', 'no body, HTTP/2');
-for my $name ('Content-Encoding', 'content-encoding') {
+for my $name ('Content-Encoding', 'content-encoding',
+    'Content_Encoding', 'content.encoding')     # as FastCGI may read it
+{
     refused(http_post('/', $message, headers => [ $name => $_ ]),
         '400 message_malformed', "$name: $_") for qw(gzip identity);
 }
