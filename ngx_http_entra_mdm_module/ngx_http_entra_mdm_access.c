@@ -26,6 +26,8 @@ static entra_reason_t ngx_http_entra_mdm_bearer(ngx_http_request_t *r,
     const ngx_http_entra_mdm_loc_conf_t *emlcf, ngx_http_entra_mdm_ctx_t *ctx);
 static entra_reason_t ngx_http_entra_mdm_soap_head(ngx_http_request_t *r,
     ngx_http_entra_mdm_ctx_t *ctx);
+static entra_reason_t ngx_http_entra_mdm_soap_dropped(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx);
 static entra_reason_t ngx_http_entra_mdm_soap_body(ngx_http_request_t *r,
     ngx_http_entra_mdm_ctx_t *ctx);
 static entra_reason_t ngx_http_entra_mdm_judge(ngx_http_request_t *r,
@@ -74,6 +76,11 @@ ngx_http_entra_mdm_access_handler(ngx_http_request_t *r)
     if (token == NGX_HTTP_ENTRA_MDM_BEARER) {
         reason = ngx_http_entra_mdm_bearer(r, emlcf, ctx);
         return ngx_http_entra_mdm_decide(r, emlcf, ctx, reason);
+    }
+
+    if (ctx->body_dropped) {
+        return ngx_http_entra_mdm_decide(r, emlcf, ctx,
+                                     ngx_http_entra_mdm_soap_dropped(r, ctx));
     }
 
     if (ctx->state == NGX_HTTP_ENTRA_MDM_READ) {
@@ -162,8 +169,9 @@ ngx_http_entra_mdm_token(ngx_http_request_t *r,
  * phases run again, and the handler finds it READ.  By then the request may
  * be over: nothing but the reference taken is touched after the call.
  *
- * While READING no event runs the phases.  Only the error page of a body that
- * broke off does, and what has come of it by then is refused as incomplete.
+ * While READING two things run the phases: the filter that drops a body that
+ * is too large, and the error page of one that broke off; what has come of
+ * that by then is refused as incomplete.
  */
 
 static ngx_int_t
@@ -199,6 +207,16 @@ ngx_http_entra_mdm_body_handler(ngx_http_request_t *r)
 
     r->write_event_handler = ngx_http_core_run_phases;
     ngx_http_core_run_phases(r);
+}
+
+
+/* an event of the connection itself, so that nginx sets its log and posts */
+
+void
+ngx_http_entra_mdm_wake(ngx_http_request_t *r)
+{
+    r->write_event_handler = ngx_http_core_run_phases;
+    ngx_post_event(r->connection->write, &ngx_posted_events);
 }
 
 
@@ -439,6 +457,31 @@ ngx_http_entra_mdm_soap_parse(ngx_http_request_t *r,
     }
 
     return reason;
+}
+
+
+/*
+ * The body may still be coming in: then nobody reads on, and the connection
+ * ends with this answer, or the rest of the body would be the next request.
+ */
+
+static entra_reason_t
+ngx_http_entra_mdm_soap_dropped(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx)
+{
+    if (r->request_body->rest != 0 || !r->request_body->last_saved) {
+        r->read_event_handler = ngx_http_block_reading;
+        r->keepalive = 0;
+        r->lingering_close = 1;
+
+        if (r->connection->read->timer_set) {
+            ngx_del_timer(r->connection->read);
+        }
+    }
+
+    ctx->why = "its body is over max_body";
+
+    return ENTRA_BODY_TOO_LARGE;
 }
 
 

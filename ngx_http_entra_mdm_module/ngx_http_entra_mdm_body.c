@@ -1,12 +1,108 @@
 /*
  * A request body read without being touched: it may lie in buffers, in a
  * temporary file, or partly in both, and goes on to the backend as it came.
+ * Of one that is too large no more than max_body is kept.
  */
 
 #include "ngx_http_entra_mdm_module.h"
 
 
 #define PIECE  16384
+
+
+static ngx_int_t ngx_http_entra_mdm_body_filter(ngx_http_request_t *r,
+    ngx_chain_t *in);
+
+
+static ngx_http_request_body_filter_pt   ngx_http_next_request_body_filter;
+
+
+void
+ngx_http_entra_mdm_body_filter_init(void)
+{
+    ngx_http_next_request_body_filter = ngx_http_top_request_body_filter;
+    ngx_http_top_request_body_filter = ngx_http_entra_mdm_body_filter;
+}
+
+
+/*
+ * The caller uses its chain and buffers again, so they are emptied and left
+ * in their places; that the body has ended goes on in a chain of its own.
+ */
+
+static ngx_int_t
+ngx_http_entra_mdm_body_drop(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    ngx_int_t     rc;
+    ngx_chain_t   last, *cl;
+
+    last.buf = NULL;
+    last.next = NULL;
+
+    for (cl = in; cl; cl = cl->next) {
+        cl->buf->pos = cl->buf->last;
+
+        if (cl->buf->last_buf) {
+            cl->buf->temporary = 0;
+            last.buf = cl->buf;
+        }
+    }
+
+    r->request_body->bufs = NULL;
+
+    if (last.buf == NULL) {
+        return NGX_OK;
+    }
+
+    rc = ngx_http_next_request_body_filter(r, &last);
+
+    /* it may have put the file of what was kept there */
+    r->request_body->bufs = NULL;
+
+    return rc;
+}
+
+
+/*
+ * A body without a Content-Length shows its size only as it comes.  Once it
+ * is over max_body it is dropped, what was kept and what still comes, and the
+ * gate is woken to refuse it.
+ */
+
+static ngx_int_t
+ngx_http_entra_mdm_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    ngx_chain_t                          *cl;
+    ngx_http_entra_mdm_ctx_t             *ctx;
+    const ngx_http_entra_mdm_loc_conf_t  *emlcf;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_entra_mdm_module);
+
+    if (ctx == NULL || ctx->state != NGX_HTTP_ENTRA_MDM_READING) {
+        return ngx_http_next_request_body_filter(r, in);
+    }
+
+    emlcf = ngx_http_get_module_loc_conf(r, ngx_http_entra_mdm_module);
+
+    if (emlcf->dry_run) {
+        return ngx_http_next_request_body_filter(r, in);
+    }
+
+    for (cl = in; cl; cl = cl->next) {
+        ctx->received += ngx_buf_size(cl->buf);
+    }
+
+    if (ctx->received <= (off_t) ctx->policy->max_body) {
+        return ngx_http_next_request_body_filter(r, in);
+    }
+
+    if (!ctx->body_dropped) {
+        ctx->body_dropped = 1;
+        ngx_http_entra_mdm_wake(r);
+    }
+
+    return ngx_http_entra_mdm_body_drop(r, in);
+}
 
 
 off_t

@@ -385,6 +385,8 @@ ngx_http_entra_mdm_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    ngx_http_entra_mdm_body_filter_init();
+
     /*
      * Handlers of a phase run from the last to the first: moved to the front,
      * the gate runs after nginx's own access rules and so sees, with

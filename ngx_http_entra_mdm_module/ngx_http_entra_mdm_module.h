@@ -104,6 +104,8 @@ typedef struct {
     entra_reason_t                reason;
     const char                   *why;          /* or NULL */
     size_t                        token_len;
+    off_t                         received;     /* of the body */
+    ngx_uint_t                    body_dropped; /* unsigned  body_dropped:1; */
     entra_verdict_t               verdict;
     entra_soap_message_t          message;
     entra_mem_t                   mem;          /* the request's pool */
@@ -142,7 +144,13 @@ ngx_int_t ngx_http_entra_mdm_subrequest_handler(ngx_http_request_t *r);
 ngx_http_entra_mdm_ctx_t *ngx_http_entra_mdm_ctx(ngx_http_request_t *r,
     ngx_uint_t create);
 
+/* runs the phases of a waiting request again, once this event is through */
+void ngx_http_entra_mdm_wake(ngx_http_request_t *r);
+
 /* ngx_http_entra_mdm_body.c */
+
+/* bounds what is kept of a body while the gate reads it */
+void ngx_http_entra_mdm_body_filter_init(void);
 
 /* the bytes of a request body, piece by piece, memory or temporary file */
 
