@@ -2,7 +2,8 @@
  * The gate: from a request to a verdict, and what follows from it.
  */
 
-#include "ngx_http_entra_mdm_module.h"
+#include "ngx_http_entra_mdm_keys.h"
+#include "ngx_http_entra_mdm_lists.h"
 
 #include "entra_device.h"
 
@@ -32,6 +33,8 @@ static entra_reason_t ngx_http_entra_mdm_soap_body(ngx_http_request_t *r,
     ngx_http_entra_mdm_ctx_t *ctx);
 static entra_reason_t ngx_http_entra_mdm_judge(ngx_http_request_t *r,
     ngx_http_entra_mdm_ctx_t *ctx, entra_str_t token);
+static entra_reason_t ngx_http_entra_mdm_judge_claims(
+    ngx_http_entra_mdm_ctx_t *ctx);
 static void ngx_http_entra_mdm_claims_cleanup(void *data);
 static void ngx_http_entra_mdm_cleanup(void *data);
 
@@ -528,6 +531,35 @@ ngx_http_entra_mdm_soap_body(ngx_http_request_t *r,
 }
 
 
+/* by the lists of this moment: what changed meanwhile is judged again */
+
+static entra_reason_t
+ngx_http_entra_mdm_judge_claims(ngx_http_entra_mdm_ctx_t *ctx)
+{
+    entra_reason_t                  reason;
+    entra_verdict_t                *verdict;
+    const entra_lists_t            *live;
+    ngx_http_entra_mdm_policy_t    *policy;
+    ngx_http_entra_mdm_snapshot_t   snapshot;
+
+    policy = ctx->policy;
+    verdict = &ctx->verdict;
+
+    do {
+        ngx_http_entra_mdm_snapshot(policy, &snapshot);
+
+        live = ngx_http_entra_mdm_lists_live(policy, &snapshot);
+
+        reason = entra_policy_judge(&policy->rules, live, &verdict->claims,
+                                    ngx_time(), &verdict->identity,
+                                    &verdict->why);
+
+    } while (!ngx_http_entra_mdm_snapshot_current(policy, &snapshot));
+
+    return reason;
+}
+
+
 /*
  * Variables show claims in place, and nginx may keep what they have shown: the
  * claims of a verified token live as long as the request, whatever decides
@@ -540,6 +572,7 @@ ngx_http_entra_mdm_judge(ngx_http_request_t *r, ngx_http_entra_mdm_ctx_t *ctx,
 {
     entra_claims_t               *claims;
     entra_reason_t                reason;
+    const entra_jwks_t           *jwks;
     ngx_pool_cleanup_t           *cln;
     ngx_http_entra_mdm_policy_t  *policy;
 
@@ -550,9 +583,19 @@ ngx_http_entra_mdm_judge(ngx_http_request_t *r, ngx_http_entra_mdm_ctx_t *ctx,
         return ENTRA_INTERNAL;
     }
 
-    reason = entra_verify(token, policy->max_token, policy->jwks,
-                          &policy->rules, ngx_time(), &ctx->mem,
+    reason = ENTRA_OK;
+    jwks = ngx_http_entra_mdm_keys(policy, &reason);
+
+    if (reason == ENTRA_INTERNAL) {
+        return reason;
+    }
+
+    reason = entra_verify(token, policy->max_token, jwks, &ctx->mem,
                           &ctx->verdict);
+
+    if (reason == ENTRA_OK) {
+        reason = ngx_http_entra_mdm_judge_claims(ctx);
+    }
 
     ctx->token_len = token.len;
     ctx->why = ctx->verdict.why;

@@ -1,146 +1,310 @@
 /*
- * The key set of a policy, from a file.
+ * The key set of a policy.
  */
 
-#include "ngx_http_entra_mdm_module.h"
+#include "ngx_http_entra_mdm_keys.h"
+#include "ngx_http_entra_mdm_file.h"
 
 
-#define MAX_JWKS  (128 * 1024)
-
-
-static void ngx_http_entra_mdm_keys_cleanup(void *data);
-
-
-/* the content of the file, from cf->temp_pool; logs what is wrong with it */
-
-static ngx_int_t
-ngx_http_entra_mdm_keys_read(ngx_conf_t *cf, ngx_str_t *path,
-    entra_str_t *text)
-{
-    u_char           *buffer;
-    off_t             size;
-    ssize_t           n;
-    ngx_fd_t          fd;
-    ngx_int_t         rc;
-    ngx_file_info_t   fi;
-
-    /* non-blocking: opening a FIFO would wait for a writer */
-
-    fd = ngx_open_file(path->data, NGX_FILE_RDONLY, NGX_FILE_NONBLOCK, 0);
-
-    if (fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           "cannot open the key set \"%V\" of \"jwks\"", path);
-        return NGX_ERROR;
-    }
-
-    rc = NGX_ERROR;
-
-    if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR || !ngx_is_file(&fi)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "the key set \"%V\" of \"jwks\" is not a file",
-                           path);
-        goto done;
-    }
-
-    size = ngx_file_size(&fi);
-
-    if (size > MAX_JWKS) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "the key set \"%V\" of \"jwks\" has %O bytes, "
-                           "the limit is %d", path, size, MAX_JWKS);
-        goto done;
-    }
-
-    buffer = ngx_palloc(cf->temp_pool, (size_t) size + 1);
-    if (buffer == NULL) {
-        goto done;
-    }
-
-    n = ngx_read_fd(fd, buffer, (size_t) size);
-
-    if (n != size) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, n == -1 ? ngx_errno : 0,
-                           "cannot read the key set \"%V\" of \"jwks\"", path);
-        goto done;
-    }
-
-    *text = (entra_str_t) { (char *) buffer, (size_t) size };
-    rc = NGX_OK;
-
-done:
-
-    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
-        ngx_conf_log_error(NGX_LOG_ALERT, cf, ngx_errno,
-                           ngx_close_file_n " \"%V\" failed", path);
-    }
-
-    return rc;
-}
-
+/* cf: while the configuration is read, else NULL */
 
 static void
-ngx_http_entra_mdm_keys_log_unusable(ngx_conf_t *cf, entra_jwks_t *jwks,
-    ngx_str_t *path)
+ngx_http_entra_mdm_keys_log_unusable(ngx_conf_t *cf, ngx_log_t *log,
+    const entra_jwks_t *jwks, const ngx_str_t *name)
 {
     size_t              i;
-    ngx_str_t           kid;
+    entra_str_t         kid;
     const entra_key_t  *key;
+
+    static const char  text[] =
+        "entra_mdm: key \"%*s\" in \"%V\" may not be used: %s";
 
     for (i = 0; i < entra_jwks_count(jwks); i++) {
         key = entra_jwks_key(jwks, i);
+        kid = entra_key_kid(key);
 
         if (entra_key_unusable(key) == NULL) {
             continue;
         }
 
-        kid.data = (u_char *) entra_key_kid(key).data;
-        kid.len = entra_key_kid(key).len;
+        if (cf != NULL) {
+            ngx_conf_log_error(NGX_LOG_WARN, cf, 0, text, kid.len, kid.data,
+                               name, entra_key_unusable(key));
 
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "key \"%V\" in \"%V\" may not be used: %s",
-                           &kid, path, entra_key_unusable(key));
+        } else {
+            ngx_log_error(NGX_LOG_WARN, log, 0, text, kid.len, kid.data, name,
+                          entra_key_unusable(key));
+        }
     }
 }
 
 
-entra_jwks_t *
-ngx_http_entra_mdm_keys_file(ngx_conf_t *cf, ngx_str_t *path)
-{
-    const char          *error;
-    entra_str_t          text;
-    entra_jwks_t        *jwks;
-    ngx_pool_cleanup_t  *cln;
+/*** at start ***/
 
-    if (ngx_http_entra_mdm_keys_read(cf, path, &text) != NGX_OK) {
+
+ngx_int_t
+ngx_http_entra_mdm_keys_file(ngx_conf_t *cf, ngx_http_entra_mdm_keys_t *keys)
+{
+    ngx_int_t                   rc;
+    const char                 *error;
+    entra_jwks_t               *jwks;
+    ngx_http_entra_mdm_file_t   file;
+
+    rc = ngx_http_entra_mdm_file_read(&keys->name, NGX_HTTP_ENTRA_MDM_MAX_JWKS,
+                                      0, &file);
+    if (rc != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, file.err,
+                           "the key set \"%V\" of \"jwks\" %s", &keys->name,
+                           file.why);
+        return NGX_ERROR;
+    }
+
+    keys->text.data = ngx_pnalloc(cf->pool, file.text.len);
+    keys->text.len = file.text.len;
+
+    if (keys->text.data == NULL) {
+        free((void *) file.text.data);
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(keys->text.data, file.text.data, file.text.len);
+
+    free((void *) file.text.data);
+
+    jwks = entra_jwks_parse(ngx_http_entra_mdm_str(&keys->text), &error);
+
+    if (jwks == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" of \"jwks\" is not a key set: %s",
+                           &keys->name, error);
+        return NGX_ERROR;
+    }
+
+    ngx_http_entra_mdm_keys_log_unusable(cf, NULL, jwks, &keys->name);
+
+    entra_jwks_free(jwks);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_entra_mdm_keys_init(ngx_cycle_t *cycle,
+    ngx_http_entra_mdm_policy_t *policy)
+{
+    uint32_t                      source;
+    ngx_http_entra_mdm_keys_t    *keys;
+    ngx_http_entra_mdm_zone_t    *zone;
+    ngx_http_entra_mdm_change_t   change;
+
+    keys = policy->keys;
+    zone = ngx_http_entra_mdm_zone(policy);
+
+    source = ngx_crc32_long(keys->name.data, keys->name.len) + keys->from;
+
+    ngx_memzero(&change, sizeof(ngx_http_entra_mdm_change_t));
+
+    change.keys = 1;
+    change.text = ngx_http_entra_mdm_str(&keys->text);
+
+    if (keys->from != NGX_HTTP_ENTRA_MDM_JWKS_FILE
+        && (zone->keys_source == source || zone->keys_source == 0))
+    {
+        /* the set in force is of this source, or there is none */
+        zone->keys_source = source;
+        return;
+    }
+
+    zone->keys_source = source;
+    zone->keys_fetched = keys->text.len ? ngx_time() : 0;
+
+    while (ngx_http_entra_mdm_zone_publish(policy, &change) == NGX_AGAIN) {
+        /* an old worker is publishing: it gives up at its next piece */
+    }
+}
+
+
+/*** in a worker ***/
+
+
+time_t
+ngx_http_entra_mdm_keys_age(ngx_http_entra_mdm_policy_t *policy)
+{
+    time_t  age;
+
+    age = ngx_time() - ngx_http_entra_mdm_zone(policy)->keys_fetched;
+
+    /* a clock set back makes no key younger than new */
+
+    return age > 0 ? age : 0;
+}
+
+
+/* a copy of the text in force, or NULL: out of memory, or there is none */
+
+static char *
+ngx_http_entra_mdm_keys_text(ngx_http_entra_mdm_policy_t *policy,
+    ngx_atomic_uint_t *generation, size_t *len)
+{
+    char                           *text;
+    ngx_http_entra_mdm_snapshot_t   snapshot;
+
+    for ( ;; ) {
+        *generation = ngx_http_entra_mdm_zone(policy)->keys_generation;
+
+        ngx_http_entra_mdm_snapshot(policy, &snapshot);
+
+        *len = snapshot.keys.len;
+
+        text = malloc(*len + 1);
+        if (text == NULL) {
+            return NULL;
+        }
+
+        ngx_memcpy(text, snapshot.keys.data, *len);
+
+        if (ngx_http_entra_mdm_snapshot_current(policy, &snapshot)) {
+            return text;
+        }
+
+        free(text);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_entra_mdm_keys_build(ngx_http_entra_mdm_policy_t *policy)
+{
+    char                       *text;
+    size_t                      len;
+    const char                 *error;
+    ngx_atomic_uint_t           generation;
+    ngx_http_entra_mdm_keys_t  *keys;
+
+    keys = policy->keys;
+
+    entra_jwks_free(keys->jwks);
+
+    keys->jwks = NULL;
+    keys->generation = 0;
+
+    text = ngx_http_entra_mdm_keys_text(policy, &generation, &len);
+    if (text == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (len) {
+        keys->jwks = entra_jwks_parse((entra_str_t) { text, len }, &error);
+
+        if (keys->jwks == NULL) {
+            /* it was a key set when it was published: no memory */
+            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                          "entra_mdm: the keys of policy \"%V\" cannot be "
+                          "built: %s", &policy->name, error);
+            free(text);
+            return NGX_ERROR;
+        }
+    }
+
+    free(text);
+
+    keys->generation = generation;
+
+    return NGX_OK;
+}
+
+
+const entra_jwks_t *
+ngx_http_entra_mdm_keys(ngx_http_entra_mdm_policy_t *policy,
+    entra_reason_t *reason)
+{
+    ngx_http_entra_mdm_keys_t  *keys;
+    ngx_http_entra_mdm_zone_t  *zone;
+
+    keys = policy->keys;
+    zone = ngx_http_entra_mdm_zone(policy);
+
+    if (keys->generation != zone->keys_generation
+        && ngx_http_entra_mdm_keys_build(policy) != NGX_OK)
+    {
+        *reason = ENTRA_INTERNAL;
         return NULL;
     }
 
-    cln = ngx_pool_cleanup_add(cf->pool, 0);
-    if (cln == NULL) {
+    if (keys->jwks == NULL
+        || (keys->max_stale
+            && ngx_http_entra_mdm_keys_age(policy) > keys->max_stale))
+    {
+        *reason = ENTRA_KEYS_UNAVAILABLE;
         return NULL;
+    }
+
+    return keys->jwks;
+}
+
+
+ngx_int_t
+ngx_http_entra_mdm_keys_publish(ngx_http_entra_mdm_policy_t *policy,
+    entra_str_t text, ngx_atomic_uint_t epoch, ngx_log_t *log)
+{
+    ngx_int_t                     rc;
+    const char                   *error;
+    entra_jwks_t                 *jwks;
+    ngx_atomic_uint_t             generation;
+    ngx_http_entra_mdm_zone_t    *zone;
+    ngx_http_entra_mdm_change_t   change;
+
+    if (text.len > NGX_HTTP_ENTRA_MDM_MAX_JWKS) {
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "entra_mdm: key set \"%V\" of policy \"%V\" has %uz "
+                      "bytes, the limit is %d; the last good one stays",
+                      &policy->keys->name, &policy->name, text.len,
+                      NGX_HTTP_ENTRA_MDM_MAX_JWKS);
+        return NGX_ERROR;
     }
 
     jwks = entra_jwks_parse(text, &error);
 
     if (jwks == NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" of \"jwks\" is not a key set: %s",
-                           path, error);
-        return NULL;
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "entra_mdm: \"%V\" gave policy \"%V\" no key set: %s; "
+                      "the last good one stays", &policy->keys->name,
+                      &policy->name, error);
+        return NGX_ERROR;
     }
 
-    cln->handler = ngx_http_entra_mdm_keys_cleanup;
-    cln->data = jwks;
+    ngx_memzero(&change, sizeof(ngx_http_entra_mdm_change_t));
 
-    ngx_http_entra_mdm_keys_log_unusable(cf, jwks, path);
+    change.keys = 1;
+    change.text = text;
+    change.epoch = epoch;
 
-    return jwks;
-}
+    zone = ngx_http_entra_mdm_zone(policy);
+    generation = zone->keys_generation;
 
+    rc = ngx_http_entra_mdm_zone_publish(policy, &change);
 
-static void
-ngx_http_entra_mdm_keys_cleanup(void *data)
-{
-    entra_jwks_free(data);
+    if (rc == NGX_OK) {
+        zone->keys_fetched = ngx_time();
+
+        if (zone->keys_generation != generation) {
+            ngx_log_error(NGX_LOG_NOTICE, log, 0,
+                          "entra_mdm: key set \"%V\" of policy \"%V\" has %uz "
+                          "keys", &policy->keys->name, &policy->name,
+                          entra_jwks_usable(jwks));
+            ngx_http_entra_mdm_keys_log_unusable(NULL, log, jwks,
+                                                 &policy->keys->name);
+        }
+
+    } else if (rc == NGX_DECLINED) {
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "entra_mdm: key set \"%V\" of policy \"%V\" has %uz "
+                      "bytes and does not fit its zone twice: raise \"zone\"; "
+                      "the last good one stays", &policy->keys->name,
+                      &policy->name, text.len);
+    }
+
+    entra_jwks_free(jwks);
+
+    return rc;
 }

@@ -4,7 +4,8 @@
  * its length and kid.
  */
 
-#include "ngx_http_entra_mdm_module.h"
+#include "ngx_http_entra_mdm_keys.h"
+#include "ngx_http_entra_mdm_lists.h"
 
 #include "entra_escape.h"
 
@@ -89,32 +90,30 @@ ngx_http_entra_mdm_line_claim(ngx_http_entra_mdm_line_t *line,
 
 static void
 ngx_http_entra_mdm_line_ids(ngx_http_entra_mdm_line_t *line,
-    const char *name, const entra_set_t *ids)
+    ngx_http_entra_mdm_policy_t *policy, const char *name, entra_lists_e which)
 {
-    char        guid[ENTRA_GUID_LEN];
-    ngx_uint_t  i;
+    char          guid[ENTRA_GUID_LEN];
+    size_t        i, n, total;
+    entra_guid_t  ids[MAX_IDS];
 
-    ngx_http_entra_mdm_line(line, ", %s in force:", name);
+    n = ngx_http_entra_mdm_lists_first(policy, which, ids, MAX_IDS, &total);
 
-    if (ids->count == 0) {
-        ngx_http_entra_mdm_line(line, " none");
-        return;
-    }
+    ngx_http_entra_mdm_line(line, ", %s in force:%s", name, n ? "" : " none");
 
-    for (i = 0; i < ids->count && i < MAX_IDS; i++) {
+    for (i = 0; i < n; i++) {
 
         if ((size_t) (line->end - line->pos) < MAX_ID) {
             /* long audiences came before: leave the rest to the count */
             break;
         }
 
-        (void) entra_guid_write(&ids->ids[i], guid);
+        (void) entra_guid_write(&ids[i], guid);
         ngx_http_entra_mdm_line(line, "%s%*s", i ? ", " : " ",
                                 (size_t) ENTRA_GUID_LEN, guid);
     }
 
-    if (i < ids->count) {
-        ngx_http_entra_mdm_line(line, " and %uz more", ids->count - i);
+    if (i < total) {
+        ngx_http_entra_mdm_line(line, " and %uz more", total - i);
     }
 }
 
@@ -136,7 +135,8 @@ ngx_http_entra_mdm_line_audience(ngx_http_entra_mdm_line_t *line,
     ngx_http_entra_mdm_line_values(line, "expected host", rules->hosts,
                                    rules->nhosts);
     ngx_http_entra_mdm_line_claim(line, "tenant", &claims->tid);
-    ngx_http_entra_mdm_line_ids(line, "client IDs", &rules->client_ids);
+    ngx_http_entra_mdm_line_ids(line, ctx->policy, "client IDs",
+                                ENTRA_CLIENT_IDS);
 }
 
 
@@ -164,6 +164,22 @@ ngx_http_entra_mdm_line_times(ngx_http_entra_mdm_line_t *line,
 }
 
 
+static void
+ngx_http_entra_mdm_line_keys(ngx_http_entra_mdm_line_t *line,
+    ngx_http_entra_mdm_policy_t *policy)
+{
+    if (policy->keys->jwks == NULL) {
+        ngx_http_entra_mdm_line(line, ", no key set from \"%V\"",
+                                &policy->keys->name);
+        return;
+    }
+
+    ngx_http_entra_mdm_line(line, ", key set of %uz keys, %T seconds old",
+                            (size_t) entra_jwks_count(policy->keys->jwks),
+                            ngx_http_entra_mdm_keys_age(policy));
+}
+
+
 /* the values that help with this reason */
 
 static void
@@ -179,9 +195,11 @@ ngx_http_entra_mdm_line_detail(ngx_http_entra_mdm_line_t *line,
     case ENTRA_KEY_UNKNOWN:
         ngx_http_entra_mdm_line(line, ", kid ");
         ngx_http_entra_mdm_line_value(line, ctx->verdict.kid);
-        ngx_http_entra_mdm_line(line, ", key set of %uz keys, %T seconds old",
-                                (size_t) entra_jwks_count(ctx->policy->jwks),
-                                ngx_time() - ctx->policy->jwks_loaded);
+
+        /* fall through */
+
+    case ENTRA_KEYS_UNAVAILABLE:
+        ngx_http_entra_mdm_line_keys(line, ctx->policy);
         break;
 
     case ENTRA_KEY_NOT_ALLOWED:
@@ -222,8 +240,8 @@ ngx_http_entra_mdm_line_detail(ngx_http_entra_mdm_line_t *line,
 
     case ENTRA_TENANT_NOT_ALLOWED:
         ngx_http_entra_mdm_line_claim(line, "tenant", &claims->tid);
-        ngx_http_entra_mdm_line_ids(line, "tenant IDs",
-                                    &ctx->policy->rules.tenant_ids);
+        ngx_http_entra_mdm_line_ids(line, ctx->policy, "tenant IDs",
+                                    ENTRA_TENANT_IDS);
         break;
 
     case ENTRA_UPN_MISSING:

@@ -4,7 +4,7 @@
  * happens to a request starts in ngx_http_entra_mdm_access.c.
  */
 
-#include "ngx_http_entra_mdm_module.h"
+#include "ngx_http_entra_mdm_keys.h"
 
 
 static void *ngx_http_entra_mdm_create_main_conf(ngx_conf_t *cf);
@@ -422,6 +422,9 @@ ngx_http_entra_mdm_init_module(ngx_cycle_t *cycle)
     policy = emmcf->policies.elts;
 
     for (i = 0; i < emmcf->policies.nelts; i++) {
+
+        ngx_http_entra_mdm_keys_init(cycle, policy[i]);
+
         if (policy[i]->dry_run_locations) {
             ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
                           "entra_mdm: policy \"%V\" refuses nobody in %ui "

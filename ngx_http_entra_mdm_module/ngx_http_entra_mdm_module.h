@@ -36,14 +36,14 @@ typedef enum {
 } ngx_http_entra_mdm_state_e;
 
 
-/* counted since the zone was made; an action is a state from ACCEPTED on */
-
-typedef struct {
-    ngx_atomic_t                  decisions[4][ENTRA_REASONS];
-} ngx_http_entra_mdm_zone_t;
+typedef struct ngx_http_entra_mdm_zone_s  ngx_http_entra_mdm_zone_t;
+typedef struct ngx_http_entra_mdm_keys_s  ngx_http_entra_mdm_keys_t;
 
 
-/* one entra_mdm_policy block; read-only once the configuration is loaded */
+/*
+ * One entra_mdm_policy block; read-only once the configuration is loaded, but
+ * for what a worker has made of the keys.
+ */
 
 typedef struct {
     ngx_str_t                     name;
@@ -54,8 +54,12 @@ typedef struct {
     ngx_uint_t                    defined;      /* unsigned  defined:1; */
 
     entra_policy_t                rules;
-    entra_jwks_t                 *jwks;
-    time_t                        jwks_loaded;
+    ngx_http_entra_mdm_keys_t    *keys;
+
+    /* lists beside those of the rules: in the zone, or in Redis */
+    ngx_uint_t                    live;         /* unsigned  live:1; */
+    ngx_uint_t                    live_redis;   /* unsigned  live_redis:1; */
+    time_t                        live_max_stale;       /* 0: off */
 
     ngx_str_t                     headers[NGX_HTTP_ENTRA_MDM_HEADERS];
     ngx_str_t                     lowcase[NGX_HTTP_ENTRA_MDM_HEADERS];
@@ -119,19 +123,6 @@ char *ngx_http_entra_mdm_policy_block(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 ngx_http_entra_mdm_policy_t *ngx_http_entra_mdm_policy_get(ngx_conf_t *cf,
     ngx_http_entra_mdm_main_conf_t *emmcf, ngx_str_t *name);
-
-/* ngx_http_entra_mdm_keys.c */
-
-/* logs and returns NULL if the file holds no key set; freed with cf->pool */
-entra_jwks_t *ngx_http_entra_mdm_keys_file(ngx_conf_t *cf, ngx_str_t *path);
-
-/* ngx_http_entra_mdm_zone.c */
-
-#define NGX_HTTP_ENTRA_MDM_ZONE_PAGES  24       /* of the module's own */
-
-ngx_int_t ngx_http_entra_mdm_zone_add(ngx_conf_t *cf,
-    ngx_http_entra_mdm_policy_t *policy, size_t size);
-void ngx_http_entra_mdm_zone_count(ngx_http_entra_mdm_ctx_t *ctx);
 
 /* ngx_http_entra_mdm_access.c */
 

@@ -4,35 +4,14 @@
  * directive, value, file and line.
  */
 
-#include "ngx_http_entra_mdm_module.h"
+#include "ngx_http_entra_mdm_policy.h"
 
-#include "entra_guid.h"
-#include "entra_issuer.h"
-#include "entra_set.h"
 #include "entra_url.h"
 
 
 #define MAX_LEEWAY     300              /* what Entra's own library allows */
 #define MAX_TOKEN      (1024 * 1024)
 #define MAX_BODY       (1024 * 1024 * 1024)
-#define MIN_ZONE_KEYS  (64 * 1024)
-
-
-/* what a block gathers before it becomes a policy */
-
-typedef struct {
-    ngx_http_entra_mdm_policy_t  *policy;
-
-    ngx_array_t                   hosts;        /* entra_str_t */
-    ngx_array_t                   issuers;      /* entra_str_t */
-    ngx_array_t                   client_ids;   /* entra_guid_t */
-    ngx_array_t                   tenant_ids;   /* entra_guid_t */
-
-    ngx_str_t                     header_prefix;
-    size_t                        zone_size;
-    entra_cloud_t                 cloud;
-    uint32_t                      seen;         /* bit by table row */
-} ngx_http_entra_mdm_block_t;
 
 
 typedef struct {
@@ -66,10 +45,6 @@ static char *ngx_http_entra_mdm_require_upn(ngx_conf_t *cf,
     ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n);
 static char *ngx_http_entra_mdm_device_token(ngx_conf_t *cf,
     ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n);
-static char *ngx_http_entra_mdm_jwks(ngx_conf_t *cf,
-    ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n);
-static char *ngx_http_entra_mdm_zone(ngx_conf_t *cf,
-    ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n);
 static char *ngx_http_entra_mdm_header_prefix(ngx_conf_t *cf,
     ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n);
 static char *ngx_http_entra_mdm_soap_fault_status(ngx_conf_t *cf,
@@ -95,8 +70,8 @@ static ngx_http_entra_mdm_directive_t  ngx_http_entra_mdm_directives[] = {
     { ngx_string("leeway"), 1, 1, 0, ngx_http_entra_mdm_leeway },
     { ngx_string("require_upn"), 1, 1, 0, ngx_http_entra_mdm_require_upn },
     { ngx_string("device_token"), 1, 1, 0, ngx_http_entra_mdm_device_token },
-    { ngx_string("jwks"), 1, 1, 0, ngx_http_entra_mdm_jwks },
-    { ngx_string("zone"), 1, 1, 0, ngx_http_entra_mdm_zone },
+    { ngx_string("jwks"), 1, 4, 0, ngx_http_entra_mdm_jwks },
+    { ngx_string("zone"), 1, 1, 0, ngx_http_entra_mdm_zone_size },
     { ngx_string("header_prefix"), 1, 1, 0, ngx_http_entra_mdm_header_prefix },
     { ngx_string("soap_fault_status"), 1, 1, 0,
       ngx_http_entra_mdm_soap_fault_status },
@@ -216,24 +191,45 @@ ngx_http_entra_mdm_block_init(ngx_conf_t *cf,
 }
 
 
+/* lists that may fill while nginx runs leave nothing to warn of */
+
+static void
+ngx_http_entra_mdm_check_policy(ngx_conf_t *cf,
+    ngx_http_entra_mdm_policy_t *policy)
+{
+    entra_policy_t  *rules;
+
+    rules = &policy->rules;
+
+    if (policy->live) {
+        return;
+    }
+
+    if (rules->tenant_ids.count == 0) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "policy \"%V\" can accept nobody: it has no "
+                      "\"tenant_id\" in %V:%ui",
+                      &policy->name, &policy->file, policy->line);
+
+    } else if (rules->client_ids.count == 0 && rules->nhosts == 0) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "policy \"%V\" can accept nobody: it has neither "
+                      "\"client_id\" (for v2 tokens) nor \"server_url\" "
+                      "(for v1 tokens) in %V:%ui",
+                      &policy->name, &policy->file, policy->line);
+    }
+}
+
+
 static ngx_int_t
 ngx_http_entra_mdm_block_done(ngx_conf_t *cf,
     ngx_http_entra_mdm_block_t *block)
 {
-    size_t                        needed;
     entra_policy_t               *rules;
     ngx_http_entra_mdm_policy_t  *policy;
 
     policy = block->policy;
     rules = &policy->rules;
-
-    if (policy->jwks == NULL) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "policy \"%V\" has no \"jwks\": say where its signing "
-                      "keys come from, for example \"jwks file=keys.json\", "
-                      "in %V:%ui", &policy->name, &policy->file, policy->line);
-        return NGX_ERROR;
-    }
 
     rules->hosts = block->hosts.elts;
     rules->nhosts = block->hosts.nelts;
@@ -251,39 +247,11 @@ ngx_http_entra_mdm_block_done(ngx_conf_t *cf,
     rules->tenant_ids = entra_set_build(block->tenant_ids.elts,
                                         block->tenant_ids.nelts);
 
-    if (rules->tenant_ids.count == 0) {
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "policy \"%V\" can accept nobody: it has no "
-                      "\"tenant_id\" in %V:%ui",
-                      &policy->name, &policy->file, policy->line);
-
-    } else if (rules->client_ids.count == 0 && rules->nhosts == 0) {
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "policy \"%V\" can accept nobody: it has neither "
-                      "\"client_id\" (for v2 tokens) nor \"server_url\" "
-                      "(for v1 tokens) in %V:%ui",
-                      &policy->name, &policy->file, policy->line);
-    }
-
-    /* each list may be published once more beside itself */
-
-    needed = NGX_HTTP_ENTRA_MDM_ZONE_PAGES * ngx_pagesize
-             + 2 * ((rules->client_ids.count + rules->tenant_ids.count)
-                    * sizeof(entra_guid_t)
-                    + MIN_ZONE_KEYS);
-
-    if (block->zone_size < needed) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "zone of policy \"%V\" has %uz bytes and needs %uz: "
-                      "raise \"zone\" to %uzk or more in %V:%ui",
-                      &policy->name, block->zone_size, needed,
-                      (needed + 1023) / 1024, &policy->file, policy->line);
+    if (ngx_http_entra_mdm_sources_done(cf, block) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (ngx_http_entra_mdm_zone_add(cf, policy, block->zone_size) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ngx_http_entra_mdm_check_policy(cf, policy);
 
     return ngx_http_entra_mdm_headers_name(cf, policy, &block->header_prefix);
 }
@@ -620,49 +588,7 @@ ngx_http_entra_mdm_device_token(ngx_conf_t *cf,
 }
 
 
-/*** keys and memory ***/
-
-
-static char *
-ngx_http_entra_mdm_jwks(ngx_conf_t *cf, ngx_http_entra_mdm_block_t *block,
-    ngx_str_t *value, ngx_uint_t n)
-{
-    ngx_str_t  path;
-
-    if (ngx_strncmp(value->data, "file=", 5) != 0 || value->len == 5) {
-        return "it must be file=PATH";
-    }
-
-    path.data = value->data + 5;
-    path.len = value->len - 5;
-
-    if (ngx_conf_full_name(cf->cycle, &path, 1) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    block->policy->jwks = ngx_http_entra_mdm_keys_file(cf, &path);
-    block->policy->jwks_loaded = ngx_time();
-
-    return block->policy->jwks ? NGX_CONF_OK : NGX_CONF_ERROR;
-}
-
-
-static char *
-ngx_http_entra_mdm_zone(ngx_conf_t *cf, ngx_http_entra_mdm_block_t *block,
-    ngx_str_t *value, ngx_uint_t n)
-{
-    ssize_t  size;
-
-    size = ngx_parse_size(value);
-
-    if (size == NGX_ERROR) {
-        return "it must be a size, such as 2m";
-    }
-
-    block->zone_size = size;
-
-    return NGX_CONF_OK;
-}
+/*** limits ***/
 
 
 static char *

@@ -1,12 +1,49 @@
 /*
- * The shared zone of a policy: what all workers of a node have in common.
+ * The shared zone of a policy: its birth, and its snapshots.
  */
 
-#include "ngx_http_entra_mdm_module.h"
+#include "ngx_http_entra_mdm_zone.h"
+
+
+/* as much is copied under the mutex, at a time: some ten microseconds */
+#define PIECE  (64 * 1024)
+
+
+/* the start of each half; the lists follow, then the text of the keys */
+
+typedef struct {
+    size_t  count[ENTRA_LISTS];
+    size_t  text;
+    size_t  unused;                     /* keeps the IDs aligned */
+} ngx_http_entra_mdm_head_t;
+
+
+typedef struct {
+    ngx_http_entra_mdm_policy_t  *policy;
+    ngx_atomic_uint_t             ticket;
+    u_char                       *pos;
+} ngx_http_entra_mdm_writer_t;
 
 
 static ngx_int_t ngx_http_entra_mdm_zone_init(ngx_shm_zone_t *shm_zone,
     void *data);
+
+
+/*** birth ***/
+
+
+size_t
+ngx_http_entra_mdm_zone_needed(size_t ids, size_t text)
+{
+    size_t  data;
+
+    data = 2 * (ids * sizeof(entra_guid_t)
+                + ngx_max(text, NGX_HTTP_ENTRA_MDM_ZONE_KEYS));
+
+    /* what nginx itself takes for its pages is less than one in 128 */
+
+    return NGX_HTTP_ENTRA_MDM_ZONE_PAGES * ngx_pagesize + data + data / 128;
+}
 
 
 ngx_int_t
@@ -36,6 +73,36 @@ ngx_http_entra_mdm_zone_add(ngx_conf_t *cf,
 }
 
 
+/* the pages that are left, but for a few, are the two halves */
+
+static ngx_int_t
+ngx_http_entra_mdm_zone_halves(ngx_slab_pool_t *shpool,
+    ngx_http_entra_mdm_zone_t *zone)
+{
+    size_t      spare;
+    ngx_uint_t  i;
+
+    spare = NGX_HTTP_ENTRA_MDM_ZONE_PAGES / 4;
+
+    if (shpool->pfree < spare + 2) {
+        return NGX_ERROR;
+    }
+
+    zone->room = (shpool->pfree - spare) / 2 * ngx_pagesize;
+
+    for (i = 0; i < 2; i++) {
+        zone->half[i] = ngx_slab_alloc(shpool, zone->room);
+        if (zone->half[i] == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    ngx_memzero(zone->half[0], sizeof(ngx_http_entra_mdm_head_t));
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_http_entra_mdm_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 {
@@ -56,7 +123,10 @@ ngx_http_entra_mdm_zone_init(ngx_shm_zone_t *shm_zone, void *data)
     }
 
     zone = ngx_slab_calloc(shpool, sizeof(ngx_http_entra_mdm_zone_t));
-    if (zone == NULL) {
+
+    if (zone == NULL
+        || ngx_http_entra_mdm_zone_halves(shpool, zone) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -67,14 +137,329 @@ ngx_http_entra_mdm_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 }
 
 
+ngx_http_entra_mdm_zone_t *
+ngx_http_entra_mdm_zone(ngx_http_entra_mdm_policy_t *policy)
+{
+    return policy->zone->data;
+}
+
+
+void
+ngx_http_entra_mdm_zone_lock(ngx_http_entra_mdm_policy_t *policy)
+{
+    ngx_shmtx_lock(&((ngx_slab_pool_t *) policy->zone->shm.addr)->mutex);
+}
+
+
+void
+ngx_http_entra_mdm_zone_unlock(ngx_http_entra_mdm_policy_t *policy)
+{
+    ngx_shmtx_unlock(&((ngx_slab_pool_t *) policy->zone->shm.addr)->mutex);
+}
+
+
 void
 ngx_http_entra_mdm_zone_count(ngx_http_entra_mdm_ctx_t *ctx)
 {
     ngx_uint_t                  action;
     ngx_http_entra_mdm_zone_t  *zone;
 
-    zone = ctx->policy->zone->data;
+    zone = ngx_http_entra_mdm_zone(ctx->policy);
     action = ctx->state - NGX_HTTP_ENTRA_MDM_ACCEPTED;
 
     (void) ngx_atomic_fetch_add(&zone->decisions[action][ctx->reason], 1);
+}
+
+
+/*** reading ***/
+
+
+void
+ngx_http_entra_mdm_snapshot(ngx_http_entra_mdm_policy_t *policy,
+    ngx_http_entra_mdm_snapshot_t *snapshot)
+{
+    u_char                     *p;
+    ngx_uint_t                  i;
+    entra_list_t               *list;
+    ngx_http_entra_mdm_head_t   head;
+    ngx_http_entra_mdm_zone_t  *zone;
+
+    zone = ngx_http_entra_mdm_zone(policy);
+
+    do {
+        snapshot->number = zone->published;
+
+        ngx_memory_barrier();
+
+        p = zone->half[snapshot->number & 1];
+        head = *(ngx_http_entra_mdm_head_t *) p;
+
+        /* where its lengths are torn, nothing of it may be touched */
+
+    } while (!ngx_http_entra_mdm_snapshot_current(policy, snapshot));
+
+    p += sizeof(ngx_http_entra_mdm_head_t);
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+        list = &snapshot->lists.list[i];
+
+        list->ids.ids = (entra_guid_t *) p;
+        list->ids.count = head.count[i];
+        list->known = (zone->lists_known & (1u << i)) != 0;
+
+        p += head.count[i] * sizeof(entra_guid_t);
+    }
+
+    snapshot->keys = (entra_str_t) { (char *) p, head.text };
+}
+
+
+ngx_uint_t
+ngx_http_entra_mdm_snapshot_current(ngx_http_entra_mdm_policy_t *policy,
+    const ngx_http_entra_mdm_snapshot_t *snapshot)
+{
+    ngx_memory_barrier();
+
+    return ngx_http_entra_mdm_zone(policy)->published == snapshot->number;
+}
+
+
+/*** writing ***/
+
+
+/*
+ * Whoever began last may write; all others find out at their next piece.  So
+ * a writer that died, or woke up late, needs no clearing away.
+ */
+
+static ngx_int_t
+ngx_http_entra_mdm_write(ngx_http_entra_mdm_writer_t *writer, const void *from,
+    size_t n)
+{
+    size_t         size;
+    ngx_uint_t     mine;
+    const u_char  *p;
+
+    for (p = from; n; p += size, n -= size) {
+        size = ngx_min(n, PIECE);
+
+        ngx_http_entra_mdm_zone_lock(writer->policy);
+
+        mine = ngx_http_entra_mdm_zone(writer->policy)->writer
+               == writer->ticket;
+
+        if (mine) {
+            writer->pos = ngx_cpymem(writer->pos, p, size);
+        }
+
+        ngx_http_entra_mdm_zone_unlock(writer->policy);
+
+        if (!mine) {
+            return NGX_AGAIN;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* what the next snapshot consists of; *changed: it differs from this one */
+
+static void
+ngx_http_entra_mdm_next(const ngx_http_entra_mdm_change_t *change,
+    ngx_http_entra_mdm_snapshot_t *next, ngx_uint_t *lists, ngx_uint_t *keys)
+{
+    ngx_uint_t    i;
+    entra_set_t  *ids;
+
+    *lists = 0;
+    *keys = 0;
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+
+        if (!(change->lists & (1u << i))) {
+            continue;
+        }
+
+        ids = &next->lists.list[i].ids;
+
+        if (!next->lists.list[i].known
+            || ids->count != change->list[i].count
+            || (ids->count
+                && ngx_memcmp(ids->ids, change->list[i].ids,
+                              ids->count * sizeof(entra_guid_t)) != 0))
+        {
+            *lists |= 1u << i;
+        }
+
+        *ids = change->list[i];
+    }
+
+    if (change->keys) {
+        *keys = !entra_str_eq(next->keys, change->text);
+        next->keys = change->text;
+    }
+}
+
+
+static size_t
+ngx_http_entra_mdm_next_size(const ngx_http_entra_mdm_snapshot_t *next)
+{
+    size_t  text;
+
+    text = next->keys.len;
+
+    /* however long the lists, the next key set must find room */
+
+    if (text < NGX_HTTP_ENTRA_MDM_ZONE_KEYS) {
+        text = NGX_HTTP_ENTRA_MDM_ZONE_KEYS;
+    }
+
+    return sizeof(ngx_http_entra_mdm_head_t) + text
+           + sizeof(entra_guid_t)
+             * (next->lists.list[ENTRA_CLIENT_IDS].ids.count
+                + next->lists.list[ENTRA_TENANT_IDS].ids.count);
+}
+
+
+static ngx_int_t
+ngx_http_entra_mdm_next_write(ngx_http_entra_mdm_writer_t *writer,
+    const ngx_http_entra_mdm_snapshot_t *next)
+{
+    ngx_int_t                   rc;
+    ngx_uint_t                  i;
+    ngx_http_entra_mdm_head_t   head;
+
+    ngx_memzero(&head, sizeof(ngx_http_entra_mdm_head_t));
+
+    head.text = next->keys.len;
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+        head.count[i] = next->lists.list[i].ids.count;
+    }
+
+    rc = ngx_http_entra_mdm_write(writer, &head, sizeof(head));
+
+    for (i = 0; rc == NGX_OK && i < ENTRA_LISTS; i++) {
+        rc = ngx_http_entra_mdm_write(writer, next->lists.list[i].ids.ids,
+                                      head.count[i] * sizeof(entra_guid_t));
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_entra_mdm_write(writer, next->keys.data, next->keys.len);
+    }
+
+    return rc;
+}
+
+
+/* takes a ticket, unless a later feed has begun */
+
+static ngx_int_t
+ngx_http_entra_mdm_begin(ngx_http_entra_mdm_writer_t *writer,
+    const ngx_http_entra_mdm_change_t *change,
+    ngx_http_entra_mdm_snapshot_t *next)
+{
+    ngx_http_entra_mdm_zone_t  *zone;
+
+    zone = ngx_http_entra_mdm_zone(writer->policy);
+
+    ngx_http_entra_mdm_zone_lock(writer->policy);
+
+    if (change->epoch && change->epoch != zone->feed_epoch) {
+        ngx_http_entra_mdm_zone_unlock(writer->policy);
+        return NGX_ABORT;
+    }
+
+    writer->ticket = ++zone->writer;
+    ngx_http_entra_mdm_snapshot(writer->policy, next);
+    writer->pos = zone->half[(zone->published + 1) & 1];
+
+    ngx_http_entra_mdm_zone_unlock(writer->policy);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_entra_mdm_end(ngx_http_entra_mdm_writer_t *writer,
+    const ngx_http_entra_mdm_change_t *change, ngx_uint_t lists,
+    ngx_uint_t keys)
+{
+    ngx_int_t                   rc;
+    ngx_http_entra_mdm_zone_t  *zone;
+
+    zone = ngx_http_entra_mdm_zone(writer->policy);
+    rc = NGX_AGAIN;
+
+    ngx_http_entra_mdm_zone_lock(writer->policy);
+
+    if (zone->writer == writer->ticket) {
+        rc = NGX_OK;
+
+        if (lists || keys) {
+            ngx_memory_barrier();
+            zone->published++;
+        }
+
+        if (change->lists) {
+            zone->source = change->source;
+            zone->lists_known |= change->lists;
+        }
+
+        zone->lists_generation += lists != 0;
+        zone->keys_generation += keys;
+    }
+
+    ngx_http_entra_mdm_zone_unlock(writer->policy);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_entra_mdm_zone_publish(ngx_http_entra_mdm_policy_t *policy,
+    const ngx_http_entra_mdm_change_t *change)
+{
+    ngx_int_t                       rc;
+    ngx_uint_t                      lists, keys;
+    ngx_http_entra_mdm_writer_t     writer;
+    ngx_http_entra_mdm_snapshot_t   next;
+
+    writer.policy = policy;
+
+    rc = ngx_http_entra_mdm_begin(&writer, change, &next);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ngx_http_entra_mdm_next(change, &next, &lists, &keys);
+
+    if (ngx_http_entra_mdm_next_size(&next)
+        > ngx_http_entra_mdm_zone(policy)->room)
+    {
+        return NGX_DECLINED;
+    }
+
+    if (lists || keys) {
+        rc = ngx_http_entra_mdm_next_write(&writer, &next);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return ngx_http_entra_mdm_end(&writer, change, lists, keys);
+}
+
+
+size_t
+ngx_http_entra_mdm_zone_used(ngx_http_entra_mdm_policy_t *policy, size_t *room)
+{
+    ngx_http_entra_mdm_snapshot_t  snapshot;
+
+    ngx_http_entra_mdm_snapshot(policy, &snapshot);
+
+    *room = ngx_http_entra_mdm_zone(policy)->room;
+
+    return ngx_http_entra_mdm_next_size(&snapshot);
 }

@@ -134,7 +134,8 @@ verdict('new worker, new keys', http_post('/', $other), $fleet,
     '200 ok accepted 1');
 verdict('new worker, old keys', http_post('/', $good), $fleet,
     '500 key_unknown refused 0');
-verdict('old worker, old keys', end($c), $fleet, '200 ok accepted 1');
+verdict('old worker: a key that is gone stops working at once', end($c),
+    $fleet, '500 key_unknown refused 0');
 
 # a configuration that is refused changes nothing, nor do keys that are none
 

@@ -105,50 +105,88 @@ entra_policy_scope(const entra_policy_t *policy, const entra_claims_t *claims)
 }
 
 
+/* on the policy's own list, or on the live one, if there is any */
+
+static entra_reason_t
+entra_policy_listed(const entra_set_t *own, const entra_lists_t *live,
+    entra_lists_e which, const entra_guid_t *id, entra_reason_t otherwise)
+{
+    const entra_list_t  *list;
+
+    if (entra_set_has(own, id)) {
+        return ENTRA_OK;
+    }
+
+    if (live == NULL) {
+        return otherwise;
+    }
+
+    list = &live->list[which];
+
+    if (!list->known) {
+        return ENTRA_LISTS_UNAVAILABLE;
+    }
+
+    return entra_set_has(&list->ids, id) ? ENTRA_OK : otherwise;
+}
+
+
 /*
  * v2: a client ID, blanks around it aside.  v1: a URL of one of our hosts.
  * Neither is tied to ver, as in the backend.
  */
 
-static bool
-entra_policy_audience_matches(const entra_policy_t *policy, entra_str_t aud)
+static entra_reason_t
+entra_policy_audience_matches(const entra_policy_t *policy,
+    const entra_lists_t *live, entra_str_t aud)
 {
     size_t        i;
     entra_url_t   url;
     entra_guid_t  id;
 
     if (entra_guid_parse(entra_str_trim(aud), &id)) {
-        return entra_set_has(&policy->client_ids, &id);
+        return entra_policy_listed(&policy->client_ids, live, ENTRA_CLIENT_IDS,
+                                   &id, ENTRA_AUDIENCE_NOT_ALLOWED);
     }
 
     if (!entra_url_parse(aud, &url) || url.host.len == 0) {
-        return false;
+        return ENTRA_AUDIENCE_NOT_ALLOWED;
     }
 
     for (i = 0; i < policy->nhosts; i++) {
         if (entra_str_ieq(url.host, policy->hosts[i])) {
-            return true;
+            return ENTRA_OK;
         }
     }
 
-    return false;
+    return ENTRA_AUDIENCE_NOT_ALLOWED;
 }
 
 
-static bool
-entra_policy_audience(const entra_policy_t *policy,
+static entra_reason_t
+entra_policy_audience(const entra_policy_t *policy, const entra_lists_t *live,
     const entra_claims_t *claims, entra_str_t *audience)
 {
-    size_t  i;
+    size_t          i;
+    entra_reason_t  reason, found;
+
+    reason = ENTRA_AUDIENCE_NOT_ALLOWED;
 
     for (i = 0; i < claims->naud; i++) {
-        if (entra_policy_audience_matches(policy, claims->aud[i])) {
+
+        found = entra_policy_audience_matches(policy, live, claims->aud[i]);
+
+        if (found == ENTRA_OK) {
             *audience = claims->aud[i];
-            return true;
+            return ENTRA_OK;
+        }
+
+        if (found == ENTRA_LISTS_UNAVAILABLE) {
+            reason = found;
         }
     }
 
-    return false;
+    return reason;
 }
 
 
@@ -211,8 +249,9 @@ entra_policy_user(const entra_policy_t *policy, const entra_claims_t *claims,
 
 
 entra_reason_t
-entra_policy_judge(const entra_policy_t *policy, const entra_claims_t *claims,
-    int64_t now, entra_identity_t *identity, const char **why)
+entra_policy_judge(const entra_policy_t *policy, const entra_lists_t *live,
+    const entra_claims_t *claims, int64_t now, entra_identity_t *identity,
+    const char **why)
 {
     entra_guid_t      tenant;
     entra_reason_t    reason;
@@ -238,12 +277,15 @@ entra_policy_judge(const entra_policy_t *policy, const entra_claims_t *claims,
         return ENTRA_SCOPE_NOT_ALLOWED;
     }
 
-    if (!entra_policy_audience(policy, claims, &found.audience)) {
-        return ENTRA_AUDIENCE_NOT_ALLOWED;
+    reason = entra_policy_audience(policy, live, claims, &found.audience);
+    if (reason != ENTRA_OK) {
+        return reason;
     }
 
-    if (!entra_set_has(&policy->tenant_ids, &tenant)) {
-        return ENTRA_TENANT_NOT_ALLOWED;
+    reason = entra_policy_listed(&policy->tenant_ids, live, ENTRA_TENANT_IDS,
+                                 &tenant, ENTRA_TENANT_NOT_ALLOWED);
+    if (reason != ENTRA_OK) {
+        return reason;
     }
 
     reason = entra_policy_user(policy, claims, &found.user);
@@ -254,4 +296,20 @@ entra_policy_judge(const entra_policy_t *policy, const entra_claims_t *claims,
     *identity = found;
 
     return ENTRA_OK;
+}
+
+
+bool
+entra_policy_may_ask(const entra_policy_t *policy, const entra_lists_t *live,
+    const entra_claims_t *claims)
+{
+    entra_guid_t  tenant;
+
+    return claims->iss.state == ENTRA_CLAIM_PRESENT
+           && claims->tid.state == ENTRA_CLAIM_PRESENT
+           && entra_guid_parse(claims->tid.value, &tenant)
+           && entra_policy_issuer(policy, claims)
+           && entra_policy_listed(&policy->tenant_ids, live, ENTRA_TENANT_IDS,
+                                  &tenant, ENTRA_TENANT_NOT_ALLOWED)
+              == ENTRA_OK;
 }

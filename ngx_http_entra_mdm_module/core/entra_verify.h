@@ -1,7 +1,7 @@
 /*
- * From a compact JWS to a verdict: form, algorithm, key, signature, then the
- * judgement of the claims.  One bad token always gets the same reason,
- * whatever else is wrong with it.
+ * From a compact JWS to claims that can be trusted: form, algorithm, key,
+ * signature.  One bad token always gets the same reason, whatever else is
+ * wrong with it.  What the claims must say is entra_policy_judge()'s.
  */
 
 #ifndef ENTRA_VERIFY_H
@@ -25,15 +25,18 @@ extern const char  entra_why_graph[];
 
 
 /*
- * Judges one token.  Tokens longer than max_len are ENTRA_TOKEN_MALFORMED.
+ * Verifies one token.  Tokens longer than max_len are ENTRA_TOKEN_MALFORMED.
+ * ENTRA_OK means verified, not accepted: the claims are still to be judged.
+ * With ENTRA_KEY_UNKNOWN the claims are there as well, unverified.  Without
+ * a key set, jwks being NULL, a well-formed token is ENTRA_KEYS_UNAVAILABLE.
+ *
  * Views in *verdict point into token, memory from mem, and the claims; the
  * caller releases these with entra_verdict_free(), whatever was returned.
- * Every path but ENTRA_OK refuses, an internal failure included.  Never logs,
- * never reads the clock: now is in seconds since 1970.
+ * Never logs, never reads the clock.
  */
 entra_reason_t entra_verify(entra_str_t token, size_t max_len,
-    const entra_jwks_t *jwks, const entra_policy_t *policy, int64_t now,
-    const entra_mem_t *mem, entra_verdict_t *verdict);
+    const entra_jwks_t *jwks, const entra_mem_t *mem,
+    entra_verdict_t *verdict);
 
 void entra_verdict_free(entra_verdict_t *verdict);
 

@@ -440,8 +440,7 @@ run_verify(void)
     entra_reason_t   reason;
     entra_verdict_t  verdict;
 
-    reason = entra_verify(token_v1, MAX_TOKEN, jwks, &policy, TOKEN_NOW,
-                          &pool.mem, &verdict);
+    reason = token_judge(token_v1, MAX_TOKEN, jwks, &policy, &pool, &verdict);
 
     switch (reason) {
 
@@ -489,8 +488,7 @@ run_verify_tampered(void)
     entra_reason_t   reason;
     entra_verdict_t  verdict;
 
-    reason = entra_verify(token_tampered, MAX_TOKEN, jwks, &policy, TOKEN_NOW,
-                          &pool.mem, &verdict);
+    reason = token_judge(token_tampered, MAX_TOKEN, jwks, &policy, &pool, &verdict);
 
     switch (reason) {
 

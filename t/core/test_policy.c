@@ -25,7 +25,8 @@
 #define IAT_FUTURE  "its iat lies in the future"
 
 
-static pool_t  pool;
+static pool_t                 pool;
+static const entra_lists_t   *live;         /* NULL: there are none */
 
 
 /*** a policy from text ***/
@@ -94,7 +95,7 @@ judge(const entra_policy_t *policy, const char *payload, int64_t now,
 
     *why = "unset";
 
-    return entra_policy_judge(policy, claims, now, identity, why);
+    return entra_policy_judge(policy, live, claims, now, identity, why);
 }
 
 
@@ -648,6 +649,101 @@ test_settings(void)
 }
 
 
+/*** live lists ***/
+
+
+typedef struct {
+    const char      *name;
+    const char      *client_ids;        /* NULL: not known */
+    const char      *tenant_ids;
+    const char      *change;            /* of the claims */
+    entra_reason_t   reason;
+    bool             may_ask;
+} live_case_t;
+
+
+static const live_case_t  live_cases[] = {
+    { "both live", TOKEN_CLIENT, A, "", ENTRA_OK, true },
+    { "both empty", "", "", "", ENTRA_AUDIENCE_NOT_ALLOWED, false },
+    { "no client ID", "", A, "", ENTRA_AUDIENCE_NOT_ALLOWED, true },
+    { "no tenant ID", TOKEN_CLIENT, "", "", ENTRA_TENANT_NOT_ALLOWED, false },
+    { "another tenant", TOKEN_CLIENT, B, "", ENTRA_TENANT_NOT_ALLOWED, false },
+    { "nothing known", NULL, NULL, "", ENTRA_LISTS_UNAVAILABLE, false },
+    { "client IDs not known", NULL, A, "", ENTRA_LISTS_UNAVAILABLE, true },
+    { "tenant IDs not known", TOKEN_CLIENT, NULL, "",
+      ENTRA_LISTS_UNAVAILABLE, false },
+    { "a v1 audience of ours needs no client ID", NULL, A,
+      "aud=\"https://" HOST "/\"", ENTRA_OK, true },
+    { "a v1 audience of others depends on no list", NULL, NULL,
+      "aud=\"https://other.example.com/\"", ENTRA_AUDIENCE_NOT_ALLOWED, false },
+    { "a GUID and a v1 audience of ours", NULL, A,
+      "aud=[\"" TOKEN_CLIENT "\",\"https://" HOST "\"]", ENTRA_OK, true },
+    { "a GUID and a v1 audience of others", NULL, A,
+      "aud=[\"https://other.example.com\",\"" TOKEN_CLIENT "\"]",
+      ENTRA_LISTS_UNAVAILABLE, true },
+    { "what comes first is judged first", NULL, NULL,
+      "scp=\"other\"", ENTRA_SCOPE_NOT_ALLOWED, false },
+    { "a strange issuer may not ask", TOKEN_CLIENT, A,
+      "iss=\"https://evil.example.com/\"", ENTRA_ISSUER_NOT_ALLOWED, false },
+    { "a tenant of another type may not ask", TOKEN_CLIENT, A, "tid=7",
+      ENTRA_CLAIM_INVALID, false },
+};
+
+
+static void
+test_live(void)
+{
+    size_t              i;
+    const char         *payload, *why;
+    entra_lists_t       lists;
+    entra_claims_t      claims;
+    entra_policy_t      policy;
+    entra_reason_t      reason;
+    entra_identity_t    identity;
+    const live_case_t  *c;
+
+    for (i = 0; i < sizeof(live_cases) / sizeof(live_cases[0]); i++) {
+        c = &live_cases[i];
+
+        policy = make_policy("", "");
+        memset(&lists, 0, sizeof(lists));
+
+        if (c->client_ids != NULL) {
+            lists.list[ENTRA_CLIENT_IDS].known = true;
+            lists.list[ENTRA_CLIENT_IDS].ids = ids(c->client_ids);
+        }
+
+        if (c->tenant_ids != NULL) {
+            lists.list[ENTRA_TENANT_IDS].known = true;
+            lists.list[ENTRA_TENANT_IDS].ids = ids(c->tenant_ids);
+        }
+
+        live = &lists;
+        payload = token_json(&pool, TOKEN_CLAIMS_V2, c->change);
+        reason = judge(&policy, payload, TOKEN_NOW, &claims, &identity, &why);
+
+        tap_ok(reason == c->reason, c->name);
+        tap_ok(entra_policy_may_ask(&policy, live, &claims) == c->may_ask,
+               c->may_ask ? "may ask for keys" : "may not ask for keys");
+        entra_claims_free(&claims);
+
+        /* the policy's own lists need no live ones */
+
+        policy = make_policy(TOKEN_CLIENT, A);
+        memset(&lists, 0, sizeof(lists));
+
+        reason = judge(&policy, token_json(&pool, TOKEN_CLAIMS_V2, ""),
+                       TOKEN_NOW, &claims, &identity, &why);
+        tap_ok(reason == ENTRA_OK, "its own lists suffice");
+        entra_claims_free(&claims);
+
+        pool_free(&pool);
+    }
+
+    live = NULL;
+}
+
+
 int
 main(void)
 {
@@ -659,6 +755,7 @@ main(void)
     test_tenants();
     test_users();
     test_settings();
+    test_live();
 
     return tap_done();
 }

@@ -204,8 +204,8 @@ verify(entra_str_t token, unsigned which, entra_verdict_t *verdict)
 
     memset(verdict, 0x5a, sizeof(entra_verdict_t));
 
-    return entra_verify(guard(token), MAX_TOKEN, jwks, &policy, TOKEN_NOW,
-                        &pool.mem, verdict);
+    return token_judge(guard(token), MAX_TOKEN, jwks, &policy, &pool,
+                       verdict);
 }
 
 
@@ -1029,8 +1029,7 @@ test_length(void)
     token = make_token("", "", false, KEY_MAIN);
 
     for (n = token.len - 1; n <= token.len + 1; n++) {
-        reason = entra_verify(token, n, jwks, &policy, TOKEN_NOW, &pool.mem,
-                              &verdict);
+        reason = token_judge(token, n, jwks, &policy, &pool, &verdict);
 
         tap_is_refusal(reason, verdict.why,
                        n < token.len ? ENTRA_TOKEN_MALFORMED : ENTRA_OK,
@@ -1076,8 +1075,8 @@ test_allocator(void)
             pool.fail_at = n;
             pool.fail_on = on;
 
-            reason = entra_verify(token, MAX_TOKEN, jwks, &policy, TOKEN_NOW,
-                                  &pool.mem, &verdict);
+            reason = token_judge(token, MAX_TOKEN, jwks, &policy, &pool,
+                                 &verdict);
             calls = pool.calls;
 
             tap_is_refusal(reason, verdict.why,

@@ -13,6 +13,7 @@
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 
+#include "entra_verify.h"
 #include "pool.h"
 
 
@@ -293,6 +294,25 @@ token_sign(pool_t *pool, EVP_PKEY *key, const char *header,
     const char *payload)
 {
     return token_sign_bytes(pool, key, entra_str(header), entra_str(payload));
+}
+
+
+/*** what the gate asks of a token ***/
+
+
+static inline entra_reason_t
+token_judge(entra_str_t token, size_t max_len, const entra_jwks_t *jwks,
+    const entra_policy_t *policy, pool_t *pool, entra_verdict_t *verdict)
+{
+    entra_reason_t  reason;
+
+    reason = entra_verify(token, max_len, jwks, &pool->mem, verdict);
+    if (reason != ENTRA_OK) {
+        return reason;
+    }
+
+    return entra_policy_judge(policy, NULL, &verdict->claims, TOKEN_NOW,
+                              &verdict->identity, &verdict->why);
 }
 
 

@@ -1,0 +1,71 @@
+/*
+ * The key set of a policy: where it comes from, and what a worker has made of
+ * it.
+ */
+
+#ifndef NGX_HTTP_ENTRA_MDM_KEYS_H
+#define NGX_HTTP_ENTRA_MDM_KEYS_H
+
+#include "ngx_http_entra_mdm_zone.h"
+
+
+typedef enum {
+    NGX_HTTP_ENTRA_MDM_JWKS_NONE = 0,
+    NGX_HTTP_ENTRA_MDM_JWKS_FILE,
+    NGX_HTTP_ENTRA_MDM_JWKS_REQUEST,
+    NGX_HTTP_ENTRA_MDM_JWKS_REDIS
+} ngx_http_entra_mdm_jwks_e;
+
+
+struct ngx_http_entra_mdm_keys_s {
+    ngx_http_entra_mdm_jwks_e     from;
+    ngx_str_t                     name;         /* path or URI, or "redis" */
+    ngx_str_t                     text;         /* of a file, at start */
+
+    /* of a request, in seconds */
+    time_t                        refresh;
+    time_t                        min_interval;
+    time_t                        max_stale;
+
+    /* this worker's own */
+    entra_jwks_t                 *jwks;
+    ngx_atomic_uint_t             generation;   /* that jwks was made of */
+};
+
+
+/*
+ * Reads the file of "jwks file=" into keys->text; NGX_ERROR: it holds no key
+ * set, and the log says why.
+ */
+ngx_int_t ngx_http_entra_mdm_keys_file(ngx_conf_t *cf,
+    ngx_http_entra_mdm_keys_t *keys);
+
+/*
+ * Once a new configuration is sure to be used: keys of another source are no
+ * longer trusted, those of a file are in force.
+ */
+void ngx_http_entra_mdm_keys_init(ngx_cycle_t *cycle,
+    ngx_http_entra_mdm_policy_t *policy);
+
+/*
+ * The keys in force, built once a generation and worker.  NULL with
+ * ENTRA_KEYS_UNAVAILABLE (there are none, or none fresh enough) or
+ * ENTRA_INTERNAL (out of memory) in *reason.  Valid until the worker's next
+ * event.
+ */
+const entra_jwks_t *ngx_http_entra_mdm_keys(
+    ngx_http_entra_mdm_policy_t *policy, entra_reason_t *reason);
+
+/*
+ * A new text from the source of the keys.  Parsed first: NGX_ERROR, told in
+ * the log, if it is no key set, and what is in force stays.  Else as
+ * ngx_http_entra_mdm_zone_publish(); the time of the fetch counts as of now.
+ */
+ngx_int_t ngx_http_entra_mdm_keys_publish(ngx_http_entra_mdm_policy_t *policy,
+    entra_str_t text, ngx_atomic_uint_t epoch, ngx_log_t *log);
+
+/* seconds since the keys in force were last known to be right */
+time_t ngx_http_entra_mdm_keys_age(ngx_http_entra_mdm_policy_t *policy);
+
+
+#endif /* NGX_HTTP_ENTRA_MDM_KEYS_H */

@@ -1,0 +1,48 @@
+/*
+ * An entra_mdm_policy block while it is read.
+ */
+
+#ifndef NGX_HTTP_ENTRA_MDM_POLICY_H
+#define NGX_HTTP_ENTRA_MDM_POLICY_H
+
+#include "ngx_http_entra_mdm_keys.h"
+
+#include "entra_issuer.h"
+
+
+/* what a block gathers before it becomes a policy */
+
+typedef struct {
+    ngx_http_entra_mdm_policy_t  *policy;
+
+    ngx_array_t                   hosts;        /* entra_str_t */
+    ngx_array_t                   issuers;      /* entra_str_t */
+    ngx_array_t                   client_ids;   /* entra_guid_t */
+    ngx_array_t                   tenant_ids;   /* entra_guid_t */
+
+    ngx_str_t                     header_prefix;
+    size_t                        zone_size;
+    entra_cloud_t                 cloud;
+    uint32_t                      seen;         /* bit by table row */
+} ngx_http_entra_mdm_block_t;
+
+
+/*
+ * Setters take the n values of a directive, and return NGX_CONF_OK, or
+ * NGX_CONF_ERROR if they have logged why, or a sentence on what is wrong with
+ * the first value.
+ */
+
+/* ngx_http_entra_mdm_sources.c */
+
+char *ngx_http_entra_mdm_jwks(ngx_conf_t *cf,
+    ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n);
+char *ngx_http_entra_mdm_zone_size(ngx_conf_t *cf,
+    ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n);
+
+/* once the block is complete; NGX_ERROR: logged */
+ngx_int_t ngx_http_entra_mdm_sources_done(ngx_conf_t *cf,
+    ngx_http_entra_mdm_block_t *block);
+
+
+#endif /* NGX_HTTP_ENTRA_MDM_POLICY_H */

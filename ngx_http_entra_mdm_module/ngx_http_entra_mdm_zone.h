@@ -1,0 +1,143 @@
+/*
+ * What all workers of a node have in common, one zone a policy: the live
+ * lists, the key set, and what is known of their sources.  It holds data and
+ * never configuration: after a reload that fails, old workers go on with it.
+ *
+ * Lists and keys are one immutable snapshot.  The zone has room for two: a new
+ * one is written beside the one in force and then takes its place, so that
+ * whatever fits once can always be replaced, and a removal never lacks memory.
+ * Readers take no lock: a snapshot stays whole until the one after the next is
+ * begun, and they look again at the end whether it was still in force.
+ */
+
+#ifndef NGX_HTTP_ENTRA_MDM_ZONE_H
+#define NGX_HTTP_ENTRA_MDM_ZONE_H
+
+#include "ngx_http_entra_mdm_module.h"
+
+
+#define NGX_HTTP_ENTRA_MDM_ZONE_PAGES  24       /* beside the snapshots */
+#define NGX_HTTP_ENTRA_MDM_ZONE_KEYS   (64 * 1024)  /* no list may take these */
+
+#define NGX_HTTP_ENTRA_MDM_MAX_JWKS    (128 * 1024)
+
+
+/* where the live lists in force come from */
+
+typedef enum {
+    NGX_HTTP_ENTRA_MDM_FROM_STATE = 0,          /* or from nowhere yet */
+    NGX_HTTP_ENTRA_MDM_FROM_REDIS,
+    NGX_HTTP_ENTRA_MDM_FROM_LOST                /* Redis has lost its data */
+} ngx_http_entra_mdm_source_e;
+
+
+/* one fetch of the key set at a time, whoever of the workers makes it */
+
+typedef struct {
+    ngx_pid_t                     pid;          /* who fetches; 0: nobody */
+    ngx_msec_t                    deadline;     /* then the lease is free */
+    ngx_msec_t                    started;      /* the last attempt */
+    ngx_uint_t                    attempts;     /* begun */
+    ngx_uint_t                    failures;     /* in a row */
+    ngx_atomic_t                  ended;        /* attempts, whatever came */
+    ngx_atomic_t                  succeeded;
+    ngx_atomic_t                  failed;
+} ngx_http_entra_mdm_lease_t;
+
+
+struct ngx_http_entra_mdm_zone_s {
+
+    /* counted since the zone was made; an action is a state from ACCEPTED on */
+    ngx_atomic_t                  decisions[4][ENTRA_REASONS];
+
+    ngx_atomic_t                  published;    /* snapshots so far */
+    ngx_atomic_t                  writer;       /* ticket of the latest writer */
+    u_char                       *half[2];
+    size_t                        room;         /* of each */
+
+    /* changed with a snapshot, under the mutex */
+    ngx_atomic_t                  keys_generation;      /* 0: no keys yet */
+    ngx_atomic_t                  lists_generation;
+    ngx_uint_t                    lists_known;  /* bits: 1 << ENTRA_..._IDS */
+    ngx_http_entra_mdm_source_e   source;
+
+    /* in seconds since 1970; 0: never */
+    time_t                        keys_fetched;
+    time_t                        lists_updated;
+
+    uint32_t                      keys_source;  /* a hash of "jwks" */
+    ngx_http_entra_mdm_lease_t    fetch;
+    ngx_atomic_t                  feed_epoch;   /* who may publish for Redis */
+};
+
+
+typedef struct {
+    entra_lists_t                 lists;        /* point into the zone */
+    entra_str_t                   keys;         /* JSON text */
+    ngx_atomic_uint_t             number;
+} ngx_http_entra_mdm_snapshot_t;
+
+
+/* what a new snapshot changes; the rest is taken over */
+
+typedef struct {
+    ngx_uint_t                    lists;        /* bits: 1 << ENTRA_..._IDS */
+    entra_set_t                   list[ENTRA_LISTS];
+    ngx_http_entra_mdm_source_e   source;       /* of these lists */
+
+    ngx_uint_t                    keys;         /* unsigned  keys:1; */
+    entra_str_t                   text;         /* "": none any more */
+
+    ngx_atomic_uint_t             epoch;        /* of a feed, or 0 */
+} ngx_http_entra_mdm_change_t;
+
+
+/* the zone of a policy, of at least size bytes; NGX_ERROR: told in the log */
+ngx_int_t ngx_http_entra_mdm_zone_add(ngx_conf_t *cf,
+    ngx_http_entra_mdm_policy_t *policy, size_t size);
+
+/* what a zone must have for two snapshots with so many IDs and bytes of keys */
+size_t ngx_http_entra_mdm_zone_needed(size_t ids, size_t text);
+
+ngx_http_entra_mdm_zone_t *ngx_http_entra_mdm_zone(
+    ngx_http_entra_mdm_policy_t *policy);
+
+void ngx_http_entra_mdm_zone_lock(ngx_http_entra_mdm_policy_t *policy);
+void ngx_http_entra_mdm_zone_unlock(ngx_http_entra_mdm_policy_t *policy);
+
+/* adds one to the decisions of that kind */
+void ngx_http_entra_mdm_zone_count(ngx_http_entra_mdm_ctx_t *ctx);
+
+/*
+ * Reading: what follows from a snapshot holds only if it was still current
+ * afterwards, else read again.  Nothing is copied and no lock taken.
+ *
+ *     do {
+ *         ngx_http_entra_mdm_snapshot(policy, &snapshot);
+ *         ...
+ *     } while (!ngx_http_entra_mdm_snapshot_current(policy, &snapshot));
+ */
+void ngx_http_entra_mdm_snapshot(ngx_http_entra_mdm_policy_t *policy,
+    ngx_http_entra_mdm_snapshot_t *snapshot);
+ngx_uint_t ngx_http_entra_mdm_snapshot_current(
+    ngx_http_entra_mdm_policy_t *policy,
+    const ngx_http_entra_mdm_snapshot_t *snapshot);
+
+/*
+ * Puts a changed snapshot in force, for all workers at once.  A list or key
+ * set equal to the one in force makes no new generation.
+ *
+ *   NGX_OK        in force
+ *   NGX_DECLINED  two of it do not fit the zone; the last one stays
+ *   NGX_AGAIN     another process is publishing: try again in a moment
+ *   NGX_ABORT     change->epoch is not the latest: another feed took over
+ */
+ngx_int_t ngx_http_entra_mdm_zone_publish(ngx_http_entra_mdm_policy_t *policy,
+    const ngx_http_entra_mdm_change_t *change);
+
+/* bytes used by the snapshot in force, and the most that one may have */
+size_t ngx_http_entra_mdm_zone_used(ngx_http_entra_mdm_policy_t *policy,
+    size_t *room);
+
+
+#endif /* NGX_HTTP_ENTRA_MDM_ZONE_H */
