@@ -5,6 +5,7 @@
  */
 
 #include "ngx_http_entra_mdm_keys.h"
+#include "ngx_http_entra_mdm_node.h"
 
 
 static void *ngx_http_entra_mdm_create_main_conf(ngx_conf_t *cf);
@@ -74,10 +75,10 @@ ngx_module_t  ngx_http_entra_mdm_module = {
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
     ngx_http_entra_mdm_init_module,        /* init module */
-    NULL,                                  /* init process */
+    ngx_http_entra_mdm_node_start,         /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
-    NULL,                                  /* exit process */
+    ngx_http_entra_mdm_node_stop,          /* exit process */
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };

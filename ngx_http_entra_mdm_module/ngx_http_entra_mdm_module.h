@@ -60,6 +60,7 @@ typedef struct {
     ngx_uint_t                    live;         /* unsigned  live:1; */
     ngx_uint_t                    live_redis;   /* unsigned  live_redis:1; */
     time_t                        live_max_stale;       /* 0: off */
+    ngx_atomic_uint_t             epoch;        /* of this worker's feed */
 
     ngx_str_t                     headers[NGX_HTTP_ENTRA_MDM_HEADERS];
     ngx_str_t                     lowcase[NGX_HTTP_ENTRA_MDM_HEADERS];

@@ -1,0 +1,63 @@
+/*
+ * What worker 0 does for its node.
+ */
+
+#include "ngx_http_entra_mdm_node.h"
+#include "ngx_http_entra_mdm_zone.h"
+
+
+/* the cache manager and loader are numbered 0 as well, but are no workers */
+
+static ngx_uint_t
+ngx_http_entra_mdm_node_worker(void)
+{
+    return (ngx_process == NGX_PROCESS_WORKER
+            || ngx_process == NGX_PROCESS_SINGLE)
+           && ngx_worker == 0;
+}
+
+
+/*
+ * After a reload the old worker 0 may still be at work: whoever took the
+ * number last may publish for Redis, no other.
+ */
+
+static void
+ngx_http_entra_mdm_node_epoch(ngx_http_entra_mdm_policy_t *policy)
+{
+    ngx_http_entra_mdm_zone_t  *zone;
+
+    zone = ngx_http_entra_mdm_zone(policy);
+
+    policy->epoch = ngx_atomic_fetch_add(&zone->feed_epoch, 1) + 1;
+}
+
+
+ngx_int_t
+ngx_http_entra_mdm_node_start(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                       i;
+    ngx_http_entra_mdm_policy_t    **policy;
+    ngx_http_entra_mdm_main_conf_t  *emmcf;
+
+    emmcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                                ngx_http_entra_mdm_module);
+
+    if (emmcf == NULL || !ngx_http_entra_mdm_node_worker()) {
+        return NGX_OK;
+    }
+
+    policy = emmcf->policies.elts;
+
+    for (i = 0; i < emmcf->policies.nelts; i++) {
+        ngx_http_entra_mdm_node_epoch(policy[i]);
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_entra_mdm_node_stop(ngx_cycle_t *cycle)
+{
+}
