@@ -38,6 +38,8 @@ typedef enum {
 
 typedef struct ngx_http_entra_mdm_zone_s  ngx_http_entra_mdm_zone_t;
 typedef struct ngx_http_entra_mdm_keys_s  ngx_http_entra_mdm_keys_t;
+typedef struct ngx_http_entra_mdm_redis_s  ngx_http_entra_mdm_redis_t;
+typedef struct ngx_http_entra_mdm_state_s  ngx_http_entra_mdm_state_t;
 
 
 /*
@@ -55,6 +57,8 @@ typedef struct {
 
     entra_policy_t                rules;
     ngx_http_entra_mdm_keys_t    *keys;
+    ngx_http_entra_mdm_redis_t   *redis;        /* or NULL */
+    ngx_http_entra_mdm_state_t   *state;        /* or NULL */
 
     /* lists beside those of the rules: in the zone, or in Redis */
     ngx_uint_t                    live;         /* unsigned  live:1; */

@@ -45,6 +45,26 @@ typedef struct {
 } ngx_http_entra_mdm_lease_t;
 
 
+/* what the feed knows of Redis; kept by worker 0, read by all */
+
+typedef struct {
+    ngx_atomic_t                  connected;    /* lists are being followed */
+    ngx_atomic_t                  tracking;     /* 0: only by polling */
+    ngx_atomic_t                  reconnects;
+    ngx_atomic_t                  skipped[ENTRA_LISTS]; /* at the last load */
+    ngx_atomic_t                  generation;   /* the last seen; 0: none */
+} ngx_http_entra_mdm_feed_t;
+
+
+/* what has become of the state file */
+
+typedef struct {
+    ngx_atomic_t                  written;
+    ngx_atomic_t                  failed;
+    ngx_atomic_t                  failing;      /* the last one failed */
+} ngx_http_entra_mdm_writes_t;
+
+
 struct ngx_http_entra_mdm_zone_s {
 
     /* counted since the zone was made; an action is a state from ACCEPTED on */
@@ -68,6 +88,8 @@ struct ngx_http_entra_mdm_zone_s {
     uint32_t                      keys_source;  /* a hash of "jwks" */
     ngx_http_entra_mdm_lease_t    fetch;
     ngx_atomic_t                  feed_epoch;   /* who may publish for Redis */
+    ngx_http_entra_mdm_feed_t     feed;
+    ngx_http_entra_mdm_writes_t   state;
 };
 
 
