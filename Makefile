@@ -5,6 +5,8 @@
 #   make CC=clang BUILD=DIR  with another compiler, into another folder
 #   make install             module and examples; DESTDIR is honoured
 #   make core                builds and runs the unit tests of the core
+#   make fuzz T=soap S=60    one fuzzer of the core, for so many seconds
+#   make coverage            what the core's tests reach, by lines and branches
 #   make strict              compiles the core with the strictest warnings
 #   make test                runs every test
 #   make clean
@@ -42,7 +44,7 @@ core    := $(wildcard $(NAME)/core/*.c)
 sources := $(core) $(wildcard $(NAME)/*.c $(NAME)/*.h $(NAME)/core/*.h)
 
 
-.PHONY: all install core strict test clean FORCE
+.PHONY: all install core coverage fuzz strict test clean FORCE
 
 all: $(module)
 
@@ -112,6 +114,15 @@ install: $(module)
 
 core:
 	@$(MAKE) --no-print-directory -C t/core check BUILD=$(build)/core
+
+T = soap
+S = 60
+
+fuzz:
+	@$(MAKE) -s --no-print-directory -C t/fuzz run BUILD=$(build)/fuzz T=$(T) S=$(S)
+
+coverage:
+	@$(MAKE) --no-print-directory -C t/core coverage BUILD=$(build)/coverage
 
 strict: $(core:$(NAME)/core/%.c=$(build)/strict/%.o)
 	@echo "no warnings in the core from $(CC)"

@@ -1,0 +1,40 @@
+#!/usr/bin/perl
+# once
+
+# A short round of each fuzzer: every input that is kept, then some seconds of
+# new ones.  "make fuzz T=soap S=900" is a long round of one.
+
+use strict;
+use warnings;
+
+use FindBin;
+use Test::More;
+
+my $dir = "$FindBin::Bin/fuzz";
+my $seconds = 2;
+
+# a number of jobs of the caller's own make is none of this one's business
+delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
+
+my $built = `make -C '$dir' all 2>&1`;
+
+is($?, 0, 'built') or diag($built);
+
+my @units = split ' ', `make -s --no-print-directory -C '$dir' list`;
+
+cmp_ok(scalar @units, '>', 0, 'there are fuzzers');
+
+for my $unit (@units) {
+    my $kept = () = glob "$dir/corpus/$unit/*";
+    my $said = `make -s -C '$dir' run T=$unit S=$seconds 2>&1`;
+    my $failed = $?;
+    my ($runs) = $said =~ /stat::number_of_executed_units:\s*(\d+)/;
+
+    cmp_ok($kept, '>', 0, "$unit: inputs are kept");
+    is($failed, 0, "$unit: every promise is kept")
+        or diag(substr $said, -4000);
+    cmp_ok($runs // 0, '>', $kept, "$unit: new inputs were tried");
+    note("$unit: $runs inputs") if defined $runs;
+}
+
+done_testing();
