@@ -27,8 +27,6 @@ static entra_reason_t ngx_http_entra_mdm_bearer(ngx_http_request_t *r,
     const ngx_http_entra_mdm_loc_conf_t *emlcf, ngx_http_entra_mdm_ctx_t *ctx);
 static entra_reason_t ngx_http_entra_mdm_soap_head(ngx_http_request_t *r,
     ngx_http_entra_mdm_ctx_t *ctx);
-static entra_reason_t ngx_http_entra_mdm_soap_dropped(ngx_http_request_t *r,
-    ngx_http_entra_mdm_ctx_t *ctx);
 static entra_reason_t ngx_http_entra_mdm_soap_body(ngx_http_request_t *r,
     ngx_http_entra_mdm_ctx_t *ctx);
 static entra_reason_t ngx_http_entra_mdm_judge(ngx_http_request_t *r,
@@ -82,8 +80,8 @@ ngx_http_entra_mdm_access_handler(ngx_http_request_t *r)
     }
 
     if (ctx->body_dropped) {
-        return ngx_http_entra_mdm_decide(r, emlcf, ctx,
-                                     ngx_http_entra_mdm_soap_dropped(r, ctx));
+        ctx->why = "its body is over max_body";
+        return ngx_http_entra_mdm_decide(r, emlcf, ctx, ENTRA_BODY_TOO_LARGE);
     }
 
     if (ctx->state == NGX_HTTP_ENTRA_MDM_READ) {
@@ -170,7 +168,8 @@ ngx_http_entra_mdm_token(ngx_http_request_t *r,
  *
  * The body may be there at once or come in many events; either way the
  * phases run again, and the handler finds it READ.  By then the request may
- * be over: nothing but the reference taken is touched after the call.
+ * be over, kept only by the reference that the call has taken, and the one
+ * thing to do is to give that back.
  *
  * While READING two things run the phases: the filter that drops a body that
  * is too large, and the error page of one that broke off; what has come of
@@ -189,6 +188,11 @@ ngx_http_entra_mdm_read_body(ngx_http_request_t *r,
 
     if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
         return rc;
+    }
+
+    if (rc == NGX_AGAIN && ctx->body_dropped) {
+        /* too much had come already; since then nginx has set its handlers */
+        ngx_http_entra_mdm_body_stop(r);
     }
 
     ngx_http_finalize_request(r, NGX_DONE);
@@ -460,31 +464,6 @@ ngx_http_entra_mdm_soap_parse(ngx_http_request_t *r,
     }
 
     return reason;
-}
-
-
-/*
- * The body may still be coming in: then nobody reads on, and the connection
- * ends with this answer, or the rest of the body would be the next request.
- */
-
-static entra_reason_t
-ngx_http_entra_mdm_soap_dropped(ngx_http_request_t *r,
-    ngx_http_entra_mdm_ctx_t *ctx)
-{
-    if (r->request_body->rest != 0 || !r->request_body->last_saved) {
-        r->read_event_handler = ngx_http_block_reading;
-        r->keepalive = 0;
-        r->lingering_close = 1;
-
-        if (r->connection->read->timer_set) {
-            ngx_del_timer(r->connection->read);
-        }
-    }
-
-    ctx->why = "its body is over max_body";
-
-    return ENTRA_BODY_TOO_LARGE;
 }
 
 

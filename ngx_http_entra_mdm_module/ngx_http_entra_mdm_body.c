@@ -26,47 +26,67 @@ ngx_http_entra_mdm_body_filter_init(void)
 
 
 /*
- * The caller uses its chain and buffers again, so they are emptied and left
- * in their places; that the body has ended goes on in a chain of its own.
+ * What was kept goes: no variable names its file, no upstream finds it, and a
+ * file that client_body_in_file_only would leave behind is deleted here.  The
+ * request's pool closes it.
  */
 
-static ngx_int_t
-ngx_http_entra_mdm_body_drop(ngx_http_request_t *r, ngx_chain_t *in)
+static void
+ngx_http_entra_mdm_body_drop(ngx_http_request_t *r)
 {
-    ngx_int_t     rc;
-    ngx_chain_t   last, *cl;
+    ngx_temp_file_t          *tf;
+    ngx_http_request_body_t  *rb;
 
-    last.buf = NULL;
-    last.next = NULL;
+    rb = r->request_body;
+    tf = rb->temp_file;
 
-    for (cl = in; cl; cl = cl->next) {
-        cl->buf->pos = cl->buf->last;
+    rb->bufs = NULL;
+    rb->temp_file = NULL;
 
-        if (cl->buf->last_buf) {
-            cl->buf->temporary = 0;
-            last.buf = cl->buf;
-        }
+    if (tf == NULL || !tf->persistent || tf->file.fd == NGX_INVALID_FILE) {
+        return;
     }
 
-    r->request_body->bufs = NULL;
+    if (ngx_delete_file(tf->file.name.data) == NGX_FILE_ERROR) {
+        ngx_log_error(NGX_LOG_CRIT, r->connection->log, ngx_errno,
+                      ngx_delete_file_n " \"%s\" failed",
+                      tf->file.name.data);
+    }
+}
 
-    if (last.buf == NULL) {
-        return NGX_OK;
+
+void
+ngx_http_entra_mdm_body_stop(ngx_http_request_t *r)
+{
+    /* what is still to come is no next request */
+    r->keepalive = 0;
+    r->lingering_close = 1;
+
+    r->read_event_handler = ngx_http_block_reading;
+
+    if (r->connection->read->timer_set) {
+        ngx_del_timer(r->connection->read);
     }
 
-    rc = ngx_http_next_request_body_filter(r, &last);
+#if (NGX_HTTP_V2)
+    if (r->stream) {
+        r->stream->skip_data = 1;
+    }
+#endif
 
-    /* it may have put the file of what was kept there */
-    r->request_body->bufs = NULL;
+    /* it has counted what came, and upstream modules would announce that */
+    r->headers_in.content_length_n = 0;
 
-    return rc;
+    ngx_http_entra_mdm_wake(r);
 }
 
 
 /*
  * A body without a Content-Length shows its size only as it comes.  Once it
- * is over max_body it is dropped, what was kept and what still comes, and the
- * gate is woken to refuse it.
+ * is over max_body it is dropped and the gate woken to refuse it.
+ *
+ * NGX_AGAIN makes every reader of nginx return at once, before it looks at
+ * chains or buffers, and nothing of that body gets any further.
  */
 
 static ngx_int_t
@@ -77,6 +97,10 @@ ngx_http_entra_mdm_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     const ngx_http_entra_mdm_loc_conf_t  *emlcf;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_entra_mdm_module);
+
+    if (ctx != NULL && ctx->body_dropped) {
+        return NGX_AGAIN;
+    }
 
     if (ctx == NULL || ctx->state != NGX_HTTP_ENTRA_MDM_READING) {
         return ngx_http_next_request_body_filter(r, in);
@@ -96,12 +120,12 @@ ngx_http_entra_mdm_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         return ngx_http_next_request_body_filter(r, in);
     }
 
-    if (!ctx->body_dropped) {
-        ctx->body_dropped = 1;
-        ngx_http_entra_mdm_wake(r);
-    }
+    ctx->body_dropped = 1;
 
-    return ngx_http_entra_mdm_body_drop(r, in);
+    ngx_http_entra_mdm_body_drop(r);
+    ngx_http_entra_mdm_body_stop(r);
+
+    return NGX_AGAIN;
 }
 
 

@@ -148,6 +148,12 @@ void ngx_http_entra_mdm_wake(ngx_http_request_t *r);
 /* bounds what is kept of a body while the gate reads it */
 void ngx_http_entra_mdm_body_filter_init(void);
 
+/*
+ * Nobody reads on, the gate is woken, and the connection ends with its answer;
+ * to whatever comes after, the request has an empty body.
+ */
+void ngx_http_entra_mdm_body_stop(ngx_http_request_t *r);
+
 /* the bytes of a request body, piece by piece, memory or temporary file */
 
 typedef struct {
