@@ -167,6 +167,11 @@ ngx_http_entra_mdm_block_init(ngx_conf_t *cf,
     block->zone_size = 2 * 1024 * 1024;
     ngx_str_set(&block->header_prefix, "X-Entra-");
 
+    ngx_rbtree_init(&block->client_known, &block->sentinel,
+                    ngx_str_rbtree_insert_value);
+    ngx_rbtree_init(&block->tenant_known, &block->sentinel,
+                    ngx_str_rbtree_insert_value);
+
     policy->rules.scope = entra_lit("mdm_delegation");
     policy->rules.leeway = 60;
     policy->max_token = 16 * 1024;
@@ -414,12 +419,51 @@ ngx_http_entra_mdm_server_url(ngx_conf_t *cf,
 }
 
 
-static char *
-ngx_http_entra_mdm_guids(ngx_conf_t *cf, ngx_array_t *list, const char *name,
-    ngx_str_t *value, ngx_uint_t n)
+/* NGX_DECLINED: it is known; nothing but its 16 bytes counts */
+
+static ngx_int_t
+ngx_http_entra_mdm_guid_new(ngx_conf_t *cf, ngx_rbtree_t *known,
+    entra_guid_t *id)
 {
-    ngx_uint_t     i, j;
-    entra_guid_t   id, *known;
+    uint32_t         hash;
+    ngx_str_t        bytes;
+    ngx_str_node_t  *node;
+
+    bytes.data = (u_char *) id;
+    bytes.len = sizeof(entra_guid_t);
+
+    hash = ngx_murmur_hash2(bytes.data, bytes.len);
+
+    if (ngx_str_rbtree_lookup(known, &bytes, hash) != NULL) {
+        return NGX_DECLINED;
+    }
+
+    node = ngx_palloc(cf->temp_pool, sizeof(ngx_str_node_t));
+    if (node == NULL) {
+        return NGX_ERROR;
+    }
+
+    node->node.key = hash;
+    node->str.len = bytes.len;
+    node->str.data = ngx_pstrdup(cf->temp_pool, &bytes);
+
+    if (node->str.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_rbtree_insert(known, &node->node);
+
+    return NGX_OK;
+}
+
+
+static char *
+ngx_http_entra_mdm_guids(ngx_conf_t *cf, ngx_array_t *list,
+    ngx_rbtree_t *known, const char *name, ngx_str_t *value, ngx_uint_t n)
+{
+    ngx_int_t      rc;
+    ngx_uint_t     i;
+    entra_guid_t   id, *added;
 
     for (i = 0; i < n; i++) {
 
@@ -431,27 +475,21 @@ ngx_http_entra_mdm_guids(ngx_conf_t *cf, ngx_array_t *list, const char *name,
             return NGX_CONF_ERROR;
         }
 
-        known = list->elts;
+        rc = ngx_http_entra_mdm_guid_new(cf, known, &id);
 
-        for (j = 0; j < list->nelts; j++) {
-            if (ngx_memcmp(&known[j], &id, sizeof(entra_guid_t)) == 0) {
-                break;
-            }
-        }
-
-        if (j < list->nelts) {
+        if (rc == NGX_DECLINED) {
             ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
                                "\"%V\" is repeated in \"%s\", once is enough",
                                &value[i], name);
             continue;
         }
 
-        known = ngx_array_push(list);
-        if (known == NULL) {
+        added = (rc == NGX_OK) ? ngx_array_push(list) : NULL;
+        if (added == NULL) {
             return NGX_CONF_ERROR;
         }
 
-        *known = id;
+        *added = id;
     }
 
     return NGX_CONF_OK;
@@ -462,8 +500,8 @@ static char *
 ngx_http_entra_mdm_client_id(ngx_conf_t *cf,
     ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n)
 {
-    return ngx_http_entra_mdm_guids(cf, &block->client_ids, "client_id",
-                                    value, n);
+    return ngx_http_entra_mdm_guids(cf, &block->client_ids,
+                                    &block->client_known, "client_id", value, n);
 }
 
 
@@ -471,8 +509,8 @@ static char *
 ngx_http_entra_mdm_tenant_id(ngx_conf_t *cf,
     ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n)
 {
-    return ngx_http_entra_mdm_guids(cf, &block->tenant_ids, "tenant_id",
-                                    value, n);
+    return ngx_http_entra_mdm_guids(cf, &block->tenant_ids,
+                                    &block->tenant_known, "tenant_id", value, n);
 }
 
 

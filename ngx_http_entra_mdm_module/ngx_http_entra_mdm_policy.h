@@ -20,6 +20,11 @@ typedef struct {
     ngx_array_t                   client_ids;   /* entra_guid_t */
     ngx_array_t                   tenant_ids;   /* entra_guid_t */
 
+    /* the same, to find repeated ones */
+    ngx_rbtree_t                  client_known;
+    ngx_rbtree_t                  tenant_known;
+    ngx_rbtree_node_t             sentinel;
+
     ngx_str_t                     header_prefix;
     size_t                        zone_size;
     entra_cloud_t                 cloud;

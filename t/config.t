@@ -340,5 +340,22 @@ for (
     like($warning // '', qr{ in \S+/tried\.conf:$line$}, "$name: where");
 }
 
+# Each repeated GUID is named as it is written and where, among however many,
+# and one list is not the other.
+
+my @many = map { sprintf '%08x%s', $_ * 2654435761 % 2 ** 32, substr $guid, 8 }
+           1 .. 25_000;
+my @twice = map { uc $_ } @many[0, 12_345, 24_999];
+my $lines = join '', map { "client_id $_;\n" } @many, @twice, $twice[0];
+
+$t->write_file('many.inc', $lines . 'tenant_id ' . $many[0] . ";\n");
+
+my ($code, $text) = $t->nginx_t(http => conf("zone 8m;\ninclude many.inc;"));
+is($code, 0, '25,000 IDs in a file') or diag($text);
+is(join(' ', $text =~ /"([^"]*)" is repeated in "client_id"/g),
+    "@twice $twice[0]", 'each repeated one is named');
+is(join(' ', $text =~ /is repeated .*many\.inc:(\d+)/g),
+    '25001 25002 25003 25004', 'and where');
+
 is(join(' ', glob $t->dir . '/san*'), '', 'no sanitizer reports');
 done_testing();
