@@ -13,6 +13,7 @@ use Test::More;
 
 use EntraMDM::Backend;
 use EntraMDM::Body;
+use EntraMDM::File qw(wait_for);
 use EntraMDM::HTTP2;
 use EntraMDM::Nginx;
 use EntraMDM::Soap;
@@ -30,6 +31,8 @@ EOC
         location /delayed   { entra_mdm small; client_body_buffer_size 4k;
                               limit_req zone=slow burst=99;
                               proxy_pass http://fleet; }
+        location /page      { error_page 413 /slow; }
+        location /slow      { entra_mdm off; proxy_pass http://fleet; }
     }
 EOC
 );
@@ -82,6 +85,36 @@ for my $uri (qw(/ /small /small-file /in-file)) {
             "$name: the next has passed");
         $c->close;
     }
+}
+
+# while an error page waits for its backend, all that still comes is skipped
+
+$fleet->answer('/slow' => { body => 'sorry', delay => 0.3 });
+
+for my $end (0, 1) {
+    my $name = "/page, the body " . ($end ? 'ends' : 'does not end');
+    my $kept = stored($t);
+    my $c = h2_connect($t->port('h2'), 65535);
+    my @seen;
+
+    $c->send([ h2_post(1, '/page') ]);
+    ok(h2_until($c, H2_WINDOW, 1), "$name: may send");
+    $c->send([ h2_frame(H2_DATA, 0, 1, substr $over, 0, $part),
+        h2_frame(H2_DATA, 0, 1, ' ' x $part) ]);
+    wait_for { @seen = $fleet->requests };
+    is(join(' ', map { $_->uri . '=' . $_->body } @seen), '/slow=',
+        "$name: the backend is asked, without a body");
+    $c->send([ (h2_frame(H2_DATA, 0, 1, ' ' x $part)) x 20 ]);
+    $c->send([ h2_frame(H2_DATA, 1, 1, ' ' x $part) ]) if $end;
+    $c->send([ h2_frame(H2_PING, 0, 0, 'pingpong') ]);
+    ok(h2_until($c, H2_PING, 0), "$name: all of it has been seen");
+    cmp_ok(stored($t) - $kept, '<=', MAX, "$name: what is kept");
+    my $data = h2_until($c, H2_DATA, 1);
+    is($data && $data->[3], 'sorry', "$name: answered");
+    is(scalar(grep { $_->[0] == H2_HEADERS } h2_frames($c)), 1,
+        "$name: one answer");
+    is($fleet->requests, 0, "$name: asked once");
+    $c->close;
 }
 
 # the body is there before the gate asks for it
