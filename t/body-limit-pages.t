@@ -36,6 +36,7 @@ my $t = EntraMDM::Nginx->new(http => $Policies
         location /page/kept   { error_page 413 /off;
                                 client_body_in_file_only on;
                                 client_body_buffer_size 1k; }
+        location /page/raw    { error_page 413 /raw; }
         location /page/cgi    { error_page 413 /cgi; }
         location /page/same   { error_page 413 /again; }
         location /page/large  { error_page 413 /large; }
@@ -53,7 +54,9 @@ my $t = EntraMDM::Nginx->new(http => $Policies
         location @off    { entra_mdm off; proxy_request_buffering off;
                            proxy_pass http://fleet; }
         location /cgi    { entra_mdm off; scgi_pass_request_headers off;
-                           scgi_pass 127.0.0.1:%%PORT_scgi%%; }
+                           scgi_pass 127.0.0.1:%%PORT_raw%%; }
+        location /raw    { entra_mdm off;
+                           proxy_pass http://127.0.0.1:%%PORT_raw%%; }
         location /again  { proxy_pass http://fleet; }
         location /large  { entra_mdm large; proxy_pass http://fleet; }
         location @large  { entra_mdm large; proxy_pass http://fleet; }
@@ -131,21 +134,37 @@ is($seen && $seen->body, '', '/page/bearer with a token: nothing of the body');
 is($seen && $seen->header('Content-Length') // 0, 0,
     '/page/bearer with a token: no length');
 
-# CGI's kin are told a length in any case
+# to the byte: behind the head comes nothing, whose length CGI's kin are told
 
-my $scgi = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1,
-    LocalPort => $t->port('scgi'), ReuseAddr => 1) or die $@;
-my $c = http_connect();
+my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1,
+    LocalPort => $t->port('raw'), ReuseAddr => 1) or die $@;
 
-$c->send([ chunked_head('/page/cgi') . chunked($much, 3000) ]);
-my $gateway = EntraMDM::HTTP->wrap(scalar $scgi->accept);
-my $length = $gateway->take($gateway->line(':'));
-is($length, "CONTENT_LENGTH\0000\0", 'SCGI: no length');
-is($gateway->take(1), ',', 'SCGI: the end of the head');
-$gateway->send([ "Status: 200 OK\r\n\r\n" ]);
-shutdown $gateway->{socket}, 1;
-is($c->response->status, 413, 'SCGI: answered');
-ok($gateway->closed, 'SCGI: nothing of the body');
+for my $how ('chunks', 'in pieces', 'in one piece') {
+    for my $to (qw(raw cgi)) {
+        my $name = "to $to, $how";
+        my $c = http_connect();
+        my %how = @{ $Arrivals{$how} };
+        my $sent = chunked_head("/page/$to") . chunked($much, $how{chunked});
+
+        $c->send([ unpack '(a' . ($how{pieces} // length $sent) . ')*', $sent ]);
+        my $gateway = EntraMDM::HTTP->wrap(scalar $listen->accept);
+
+        if ($to eq 'cgi') {
+            my $head = $gateway->take($gateway->line(':'));
+            is($head, "CONTENT_LENGTH\0000\0", "$name: no length");
+            is($gateway->take(1), ',', "$name: the end of the head");
+            $gateway->send([ "Status: 200 OK\r\n\r\n" ]);
+        } else {
+            like($gateway->line("\r\n\r\n"), qr/^Content-Length: 0$/mi,
+                "$name: no length");
+            $gateway->send([ "HTTP/1.1 200 OK\r\n\r\n" ]);
+        }
+
+        shutdown $gateway->{socket}, 1;
+        is($c->response->status, 413, "$name: answered");
+        ok($gateway->closed, "$name: nothing of the body");
+    }
+}
 
 # the connection to the backend carries the next request, from its beginning
 
@@ -160,7 +179,7 @@ for my $n (1 .. 3) {
 # and the client's none
 
 for my $uri (qw(/page/off /page/static /page/same /page/bearer)) {
-    $c = http_connect();
+    my $c = http_connect();
     $c->send([ chunked_head($uri) . chunked($over, 1 << 20)
         . chunked_head('/smuggled') . chunked($message, 1 << 20) ]);
     ok($c->response->status, "$uri: answered");
