@@ -501,7 +501,8 @@ ngx_http_entra_mdm_client_id(ngx_conf_t *cf,
     ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n)
 {
     return ngx_http_entra_mdm_guids(cf, &block->client_ids,
-                                    &block->client_known, "client_id", value, n);
+                                    &block->client_known, "client_id",
+                                    value, n);
 }
 
 
@@ -510,7 +511,8 @@ ngx_http_entra_mdm_tenant_id(ngx_conf_t *cf,
     ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n)
 {
     return ngx_http_entra_mdm_guids(cf, &block->tenant_ids,
-                                    &block->tenant_known, "tenant_id", value, n);
+                                    &block->tenant_known, "tenant_id",
+                                    value, n);
 }
 
 

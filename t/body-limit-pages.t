@@ -145,8 +145,9 @@ for my $how ('chunks', 'in pieces', 'in one piece') {
         my $c = http_connect();
         my %how = @{ $Arrivals{$how} };
         my $sent = chunked_head("/page/$to") . chunked($much, $how{chunked});
+        my $size = $how{pieces} // length $sent;
 
-        $c->send([ unpack '(a' . ($how{pieces} // length $sent) . ')*', $sent ]);
+        $c->send([ unpack "(a$size)*", $sent ]);
         my $gateway = EntraMDM::HTTP->wrap(scalar $listen->accept);
 
         if ($to eq 'cgi') {
