@@ -14,6 +14,7 @@ use Test::More;
 
 use EntraMDM::Backend;
 use EntraMDM::Body;
+use EntraMDM::File qw(wait_for);
 use EntraMDM::HTTP;
 use EntraMDM::Nginx;
 use EntraMDM::Soap;
@@ -36,6 +37,7 @@ my $t = EntraMDM::Nginx->new(http => $Policies
         location /page/kept   { error_page 413 /off;
                                 client_body_in_file_only on;
                                 client_body_buffer_size 1k; }
+        location /page/asked  { error_page 413 /asked; }
         location /page/raw    { error_page 413 /raw; }
         location /page/cgi    { error_page 413 /cgi; }
         location /page/same   { error_page 413 /again; }
@@ -57,6 +59,9 @@ my $t = EntraMDM::Nginx->new(http => $Policies
                            scgi_pass 127.0.0.1:%%PORT_raw%%; }
         location /raw    { entra_mdm off;
                            proxy_pass http://127.0.0.1:%%PORT_raw%%; }
+        location /asked  { entra_mdm off; auth_request /yes;
+                           proxy_pass http://fleet; }
+        location = /yes  { entra_mdm off; proxy_pass http://fleet; }
         location /again  { proxy_pass http://fleet; }
         location /large  { entra_mdm large; proxy_pass http://fleet; }
         location @large  { entra_mdm large; proxy_pass http://fleet; }
@@ -133,6 +138,22 @@ my $seen = verdict('/page/bearer with a token', http_post('/page/bearer',
 is($seen && $seen->body, '', '/page/bearer with a token: nothing of the body');
 is($seen && $seen->header('Content-Length') // 0, 0,
     '/page/bearer with a token: no length');
+
+# while an answer is waited for, nobody reads on
+
+$fleet->answer('/yes' => { delay => 0.3 });
+
+my ($c, @asked) = http_connect();
+$c->send([ sprintf "%s%x\r\n%s", chunked_head('/page/asked'), 4 * MAX,
+    $over ]);
+wait_for { @asked = $fleet->requests };
+is(join(' ', map { $_->uri } @asked), '/yes', 'auth_request: it is asked');
+$c->send([ substr($much, MAX + 1) . "\r\n0\r\n\r\n" ]);
+is($c->response->status, 413, 'auth_request: answered');
+ok($c->closed, 'auth_request: once');
+@asked = $fleet->requests;
+is(join(' ', map { $_->uri . '=' . $_->body } @asked), '/asked=',
+    'auth_request: nothing of the body goes on');
 
 # to the byte: behind the head comes nothing, whose length CGI's kin are told
 
