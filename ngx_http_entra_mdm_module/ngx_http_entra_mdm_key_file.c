@@ -87,16 +87,18 @@ static void
 ngx_http_entra_mdm_key_file_failed(ngx_http_entra_mdm_policy_t *policy,
     ngx_err_t err, const char *why, ngx_log_t *log)
 {
+    uint32_t                    how;
     ngx_http_entra_mdm_keys_t  *keys;
 
     keys = policy->keys;
+    how = ngx_crc32_short((u_char *) why, ngx_strlen(why)) + err;
 
-    if (keys->unreadable && keys->err == err) {
+    if (keys->unreadable && keys->how == how) {
         return;
     }
 
     keys->unreadable = 1;
-    keys->err = err;
+    keys->how = how;
 
     ngx_log_error(NGX_LOG_ERR, log, err,
                   "entra_mdm: the key set \"%V\" of policy \"%V\" %s; the "

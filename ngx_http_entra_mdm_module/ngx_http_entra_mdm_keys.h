@@ -27,7 +27,7 @@ struct ngx_http_entra_mdm_keys_s {
     ngx_http_entra_mdm_stamp_t    stamp;
     uint32_t                      read;         /* a hash of the text */
     size_t                        read_len;
-    ngx_err_t                     err;
+    uint32_t                      how;          /* it could not be read */
     ngx_event_t                   timer;
     unsigned                      settled:1;    /* a change would show */
     unsigned                      unreadable:1;
