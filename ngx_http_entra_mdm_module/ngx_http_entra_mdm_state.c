@@ -462,9 +462,7 @@ ngx_http_entra_mdm_state_save(ngx_http_entra_mdm_policy_t *policy,
 
 #if (NGX_THREADS)
 
-    /* a process without a master loses its threads when it reloads */
-
-    if (ngx_process == NGX_PROCESS_WORKER) {
+    if (state->threads) {
         state->next = ngx_current_msec + PAUSE_THREAD;
         state->busy = ngx_thread_task_post(state->threads, &state->task)
                       == NGX_OK;

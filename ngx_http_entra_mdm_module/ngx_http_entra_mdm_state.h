@@ -40,7 +40,7 @@ struct ngx_http_entra_mdm_state_s {
     ngx_str_t                     temp;
 
 #if (NGX_THREADS)
-    ngx_thread_pool_t            *threads;
+    ngx_thread_pool_t            *threads;      /* or NULL */
     ngx_thread_task_t             task;
 #endif
 
