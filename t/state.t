@@ -33,6 +33,10 @@ sub http {
             entra_mdm fleet token=bearer;
             proxy_pass http://127.0.0.1:%%PORT_fleet%%;
         }
+        location = /_entra/jwks {
+            internal;
+            proxy_pass http://127.0.0.1:%%PORT_nobody%%;
+        }
     }
 EOC
 }
