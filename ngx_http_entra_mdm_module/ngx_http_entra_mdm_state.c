@@ -373,7 +373,7 @@ ngx_http_entra_mdm_state_failure(ngx_http_entra_mdm_policy_t *policy,
         zone->state.stamp = state->save.stamp;
     }
 
-    if (zone->state.failing && ngx_time() - state->logged < 60) {
+    if (zone->state.failing && ngx_time() - zone->state.told < 60) {
         return;
     }
 
@@ -384,7 +384,7 @@ ngx_http_entra_mdm_state_failure(ngx_http_entra_mdm_policy_t *policy,
                   &policy->name, state->save.why);
 
     zone->state.failing = 1;
-    state->logged = ngx_time();
+    zone->state.told = ngx_time();
 }
 
 
