@@ -235,7 +235,26 @@ for my $zone ('', 'zone 3m;') {
     is(join(' ', (stat $path)[ 1, 9 ]), $inode, "$name: the same file");
 }
 
+# even if it has something of its own to save: an old zone with other keys
+
+my @clients = map { http_connect() } 1 .. 12;
+$_->send([ "GET / HTTP/1.1\r\nHost: a\r\n" ]) for @clients;
+my @old = $t->workers;
+my $third = new_key();
+
+$t->write_file('third.json', jwks($third));
+ok($t->reload(http => $file =~ s/keys\.json/third.json/r),
+    'other keys and another zone');
+ok(state_with($t, sub { kids($_[0]) eq $third->kid }), 'are saved');
+$t->mark;
 $t->write_file('keys.json', jwks($next));
+ok($t->wait_for_log('keys\.json" .* has 1 keys'), 'the old zone changes');
+$_->close for @clients;
+ok(wait_for { my %left = map { $_ => 1 } $t->children;
+    !grep { $left{$_} } @old }, 'the old workers go');
+is(kids(read_state($t)), $third->kid, 'the new ones have the file');
+
+ok($t->reload(http => $file), 'back');
 ok(state_with($t, sub { kids($_[0]) eq $next->kid }), 'and on');
 
 # what could not be saved in time is saved at the end
