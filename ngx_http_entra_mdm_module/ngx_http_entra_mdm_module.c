@@ -4,8 +4,8 @@
  * happens to a request starts in ngx_http_entra_mdm_access.c.
  */
 
-#include "ngx_http_entra_mdm_keys.h"
 #include "ngx_http_entra_mdm_node.h"
+#include "ngx_http_entra_mdm_state.h"
 
 
 static void *ngx_http_entra_mdm_create_main_conf(ngx_conf_t *cf);
@@ -127,6 +127,10 @@ ngx_http_entra_mdm_init_main_conf(ngx_conf_t *cf, void *conf)
                           &policy[i]->file, policy[i]->line);
             return NGX_CONF_ERROR;
         }
+    }
+
+    if (ngx_http_entra_mdm_state_directories(cf, emmcf) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     ngx_str_set(&name, "request_id");
@@ -434,5 +438,5 @@ ngx_http_entra_mdm_init_module(ngx_cycle_t *cycle)
         }
     }
 
-    return NGX_OK;
+    return ngx_http_entra_mdm_node_reload(cycle);
 }
