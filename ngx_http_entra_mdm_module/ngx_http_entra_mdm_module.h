@@ -143,6 +143,32 @@ ngx_http_entra_mdm_ctx_t *ngx_http_entra_mdm_ctx(ngx_http_request_t *r,
 /* runs the phases of a waiting request again, once this event is through */
 void ngx_http_entra_mdm_wake(ngx_http_request_t *r);
 
+/* ngx_http_entra_mdm_token.c */
+
+/* where the token of this request is: BEARER or SOAP */
+ngx_http_entra_mdm_token_e ngx_http_entra_mdm_token(ngx_http_request_t *r,
+    const ngx_http_entra_mdm_loc_conf_t *emlcf);
+
+/* a body where a backend might find another token than the one judged */
+ngx_uint_t ngx_http_entra_mdm_stray_body(ngx_http_request_t *r,
+    const ngx_http_entra_mdm_loc_conf_t *emlcf,
+    ngx_http_entra_mdm_token_e token);
+
+/*
+ * Each takes the token, verifies and judges it; the verdict is in *ctx.  Of a
+ * SOAP message, head is what can be said before its body is read: ENTRA_OK
+ * means that it is to be read.  Of a body that was dropped nothing is looked
+ * at.
+ */
+entra_reason_t ngx_http_entra_mdm_bearer(ngx_http_request_t *r,
+    const ngx_http_entra_mdm_loc_conf_t *emlcf, ngx_http_entra_mdm_ctx_t *ctx);
+entra_reason_t ngx_http_entra_mdm_soap_head(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx);
+entra_reason_t ngx_http_entra_mdm_soap_dropped(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx);
+entra_reason_t ngx_http_entra_mdm_soap_body(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx);
+
 /* ngx_http_entra_mdm_body.c */
 
 /* bounds what is kept of a body while the gate reads it */
