@@ -2,7 +2,7 @@
  * The gate: from a request to a verdict, and what follows from it.
  */
 
-#include "ngx_http_entra_mdm_zone.h"
+#include "ngx_http_entra_mdm_wait.h"
 
 
 static void ngx_http_entra_mdm_forget(ngx_http_request_t *r,
@@ -35,6 +35,20 @@ ngx_http_entra_mdm_access_handler(ngx_http_request_t *r)
     ctx = ngx_http_entra_mdm_ctx(r, 1);
     if (ctx == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ctx->state == NGX_HTTP_ENTRA_MDM_WAITING) {
+
+        switch (ngx_http_entra_mdm_wait_over(r, ctx)) {
+
+        case NGX_AGAIN:
+            return NGX_AGAIN;
+
+        case NGX_ERROR:
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        ctx->state = ctx->resume;
     }
 
     token = ngx_http_entra_mdm_token(r, emlcf);
@@ -94,6 +108,11 @@ ngx_http_entra_mdm_forget(ngx_http_request_t *r, ngx_http_entra_mdm_ctx_t *ctx)
         ctx->challenge = NULL;
     }
 
+    if (ctx->retry_after != NULL) {
+        ctx->retry_after->hash = 0;
+        ctx->retry_after = NULL;
+    }
+
     ngx_memzero(&ctx->verdict, sizeof(entra_verdict_t));
     ngx_memzero(&ctx->message, sizeof(entra_soap_message_t));
 
@@ -101,6 +120,7 @@ ngx_http_entra_mdm_forget(ngx_http_request_t *r, ngx_http_entra_mdm_ctx_t *ctx)
     ctx->reason = ENTRA_OK;
     ctx->why = NULL;
     ctx->token_len = 0;
+    ctx->may_wait = 0;
 }
 
 
@@ -108,7 +128,7 @@ ngx_http_entra_mdm_forget(ngx_http_request_t *r, ngx_http_entra_mdm_ctx_t *ctx)
 
 
 /*
- *   UNDECIDED -> READING -> READ -> a verdict
+ *   UNDECIDED -> READING -> READ -> a verdict, maybe after WAITING
  *
  * The body may be there at once or come in many events; either way the
  * phases run again, and the handler finds it READ.  By then the request may
@@ -168,11 +188,30 @@ ngx_http_entra_mdm_wake(ngx_http_request_t *r)
 /*** the verdict and what follows ***/
 
 
+/* nothing that was found out by the keys of now is to outlive them */
+
+static void
+ngx_http_entra_mdm_suspend(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx)
+{
+    ctx->resume = ctx->state;
+
+    ngx_http_entra_mdm_forget(r, ctx);
+
+    ctx->state = NGX_HTTP_ENTRA_MDM_WAITING;
+}
+
+
 static ngx_int_t
 ngx_http_entra_mdm_decide(ngx_http_request_t *r,
     const ngx_http_entra_mdm_loc_conf_t *emlcf, ngx_http_entra_mdm_ctx_t *ctx,
     entra_reason_t reason)
 {
+    if (ctx->may_wait && ngx_http_entra_mdm_wait(r, ctx) == NGX_OK) {
+        ngx_http_entra_mdm_suspend(r, ctx);
+        return NGX_AGAIN;
+    }
+
     ctx->reason = reason;
 
     if (reason != ENTRA_OK) {
@@ -257,6 +296,11 @@ ngx_http_entra_mdm_subrequest_handler(ngx_http_request_t *r)
     }
 
     ctx = ngx_http_entra_mdm_ctx(r, 0);
+
+    if (ctx != NULL && ctx->fetch) {
+        /* no client's: the key location may lie behind a gate as well */
+        return NGX_DECLINED;
+    }
 
     if (ctx != NULL && ctx->policy == emlcf->policy
         && (ctx->state == NGX_HTTP_ENTRA_MDM_ACCEPTED

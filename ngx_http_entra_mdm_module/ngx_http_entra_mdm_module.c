@@ -4,7 +4,7 @@
  * happens to a request starts in ngx_http_entra_mdm_access.c.
  */
 
-#include "ngx_http_entra_mdm_keys.h"
+#include "ngx_http_entra_mdm_location.h"
 #include "ngx_http_entra_mdm_node.h"
 
 
@@ -358,6 +358,10 @@ ngx_http_entra_mdm_init(ngx_conf_t *cf)
         return NGX_OK;
     }
 
+    if (ngx_http_entra_mdm_locations(cf, emmcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
     /*
@@ -422,6 +426,11 @@ ngx_http_entra_mdm_init_module(ngx_cycle_t *cycle)
 
     policy = emmcf->policies.elts;
 
+    if (ngx_process == NGX_PROCESS_SINGLE && !ngx_is_init_cycle(ngx_cycle)) {
+        /* a reload without a master starts no process */
+        ngx_http_entra_mdm_node_stop((ngx_cycle_t *) ngx_cycle);
+    }
+
     for (i = 0; i < emmcf->policies.nelts; i++) {
 
         ngx_http_entra_mdm_keys_init(cycle, policy[i]);
@@ -432,6 +441,10 @@ ngx_http_entra_mdm_init_module(ngx_cycle_t *cycle)
                           "location(s): \"entra_mdm_dry_run\" is on",
                           &policy[i]->name, policy[i]->dry_run_locations);
         }
+    }
+
+    if (ngx_process == NGX_PROCESS_SINGLE && !ngx_is_init_cycle(ngx_cycle)) {
+        return ngx_http_entra_mdm_node_start(cycle);
     }
 
     return NGX_OK;

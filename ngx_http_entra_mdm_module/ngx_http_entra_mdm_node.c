@@ -2,6 +2,7 @@
  * What worker 0 does for its node.
  */
 
+#include "ngx_http_entra_mdm_fetch.h"
 #include "ngx_http_entra_mdm_node.h"
 #include "ngx_http_entra_mdm_zone.h"
 
@@ -51,6 +52,10 @@ ngx_http_entra_mdm_node_start(ngx_cycle_t *cycle)
 
     for (i = 0; i < emmcf->policies.nelts; i++) {
         ngx_http_entra_mdm_node_epoch(policy[i]);
+
+        if (policy[i]->keys->from == NGX_HTTP_ENTRA_MDM_JWKS_REQUEST) {
+            ngx_http_entra_mdm_fetch_start(policy[i]);
+        }
     }
 
     return NGX_OK;
@@ -60,4 +65,21 @@ ngx_http_entra_mdm_node_start(ngx_cycle_t *cycle)
 void
 ngx_http_entra_mdm_node_stop(ngx_cycle_t *cycle)
 {
+    ngx_uint_t                       i;
+    ngx_http_entra_mdm_policy_t    **policy;
+    ngx_http_entra_mdm_main_conf_t  *emmcf;
+
+    emmcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                                ngx_http_entra_mdm_module);
+
+    if (emmcf == NULL) {
+        return;
+    }
+
+    policy = emmcf->policies.elts;
+
+    for (i = 0; i < emmcf->policies.nelts; i++) {
+        /* whichever worker this is: any may have a fetch under way */
+        ngx_http_entra_mdm_fetch_stop(policy[i]->keys);
+    }
 }

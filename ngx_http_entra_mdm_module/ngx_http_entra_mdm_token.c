@@ -89,6 +89,43 @@ ngx_http_entra_mdm_claims_cleanup(void *data)
 
 
 /*
+ * Whether a look for new keys might help, and a stranger may cause one: where
+ * there are keys, only with a token that names a trusted issuer and a listed
+ * tenant.
+ */
+
+static ngx_uint_t
+ngx_http_entra_mdm_may_wait(ngx_http_entra_mdm_ctx_t *ctx,
+    entra_reason_t reason)
+{
+    ngx_uint_t                      may;
+    ngx_http_entra_mdm_policy_t    *policy;
+    ngx_http_entra_mdm_snapshot_t   snapshot;
+
+    if (ctx->verdict.nonce) {
+        return 0;
+    }
+
+    if (reason != ENTRA_KEY_UNKNOWN) {
+        return reason == ENTRA_KEYS_UNAVAILABLE;
+    }
+
+    policy = ctx->policy;
+
+    do {
+        ngx_http_entra_mdm_snapshot(policy, &snapshot);
+
+        may = entra_policy_may_ask(&policy->rules,
+                            ngx_http_entra_mdm_lists_live(policy, &snapshot),
+                            &ctx->verdict.claims);
+
+    } while (!ngx_http_entra_mdm_snapshot_current(policy, &snapshot));
+
+    return may;
+}
+
+
+/*
  * Variables show claims in place, and nginx may keep what they have shown: the
  * claims of a verified token live as long as the request, whatever decides
  * after it.  Those of any other are nobody's to see.
@@ -125,6 +162,7 @@ ngx_http_entra_mdm_judge(ngx_http_request_t *r, ngx_http_entra_mdm_ctx_t *ctx,
         reason = ngx_http_entra_mdm_judge_claims(ctx);
     }
 
+    ctx->may_wait = ngx_http_entra_mdm_may_wait(ctx, reason);
     ctx->token_len = token.len;
     ctx->why = ctx->verdict.why;
 
