@@ -428,6 +428,8 @@ ngx_http_entra_mdm_fetch_done(ngx_event_t *ev)
 
     u_char  buffer[NGX_HTTP_ENTRA_MDM_MAX_ERROR];
 
+    fetch->log.action = NULL;
+
     error.data = buffer;
     error.len = 0;
 

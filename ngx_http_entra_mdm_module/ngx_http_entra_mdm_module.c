@@ -426,11 +426,6 @@ ngx_http_entra_mdm_init_module(ngx_cycle_t *cycle)
 
     policy = emmcf->policies.elts;
 
-    if (ngx_process == NGX_PROCESS_SINGLE && !ngx_is_init_cycle(ngx_cycle)) {
-        /* a reload without a master starts no process */
-        ngx_http_entra_mdm_node_stop((ngx_cycle_t *) ngx_cycle);
-    }
-
     for (i = 0; i < emmcf->policies.nelts; i++) {
 
         ngx_http_entra_mdm_keys_init(cycle, policy[i]);
@@ -441,10 +436,6 @@ ngx_http_entra_mdm_init_module(ngx_cycle_t *cycle)
                           "location(s): \"entra_mdm_dry_run\" is on",
                           &policy[i]->name, policy[i]->dry_run_locations);
         }
-    }
-
-    if (ngx_process == NGX_PROCESS_SINGLE && !ngx_is_init_cycle(ngx_cycle)) {
-        return ngx_http_entra_mdm_node_start(cycle);
     }
 
     return NGX_OK;
