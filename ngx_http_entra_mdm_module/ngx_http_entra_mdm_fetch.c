@@ -243,6 +243,9 @@ ngx_http_entra_mdm_fetch_request(ngx_http_entra_mdm_fetch_t *fetch)
     r->internal = 1;
     r->write_event_handler = ngx_http_request_empty_handler;
 
+    /* as if a thread were at work: nginx never frees it, nor closes "fd 0" */
+    r->blocked = 1;
+
     fetch->done.handler = ngx_http_entra_mdm_fetch_done;
     fetch->done.data = fetch;
     fetch->done.log = c->log;
@@ -387,14 +390,16 @@ ngx_http_entra_mdm_fetch_answered(ngx_http_request_t *r, void *data,
 {
     ngx_http_entra_mdm_fetch_t  *fetch = data;
 
-    if ((rc == NGX_OK || rc == NGX_AGAIN) && r->buffered) {
+    if ((rc == NGX_OK || rc == NGX_AGAIN)
+        && r->buffered && !r->connection->error)
+    {
         /* a file is being read by a thread */
         return rc;
     }
 
     if (!fetch->answered) {
         fetch->answered = 1;
-        fetch->rc = rc;
+        fetch->rc = r->connection->error ? NGX_ERROR : rc;
 
         ngx_post_event(&fetch->done, &ngx_posted_events);
     }
@@ -557,6 +562,13 @@ ngx_http_entra_mdm_fetch_fault(ngx_http_entra_mdm_fetch_t *fetch,
         return "a compressed answer";
     }
 
+    if (sr->headers_out.content_length_n != -1
+        && sr->headers_out.content_length_n != (off_t) text->len)
+    {
+        /* nginx tells a client by closing the connection, and nobody else */
+        return "an answer that broke off";
+    }
+
     return text->len ? NULL : "an empty answer";
 }
 
@@ -639,12 +651,9 @@ ngx_http_entra_mdm_fetch_free(ngx_http_entra_mdm_fetch_t *fetch)
 
     if (r != NULL) {
 
-        if (r->blocked) {
+        if (r->blocked > 1) {
             return NGX_AGAIN;
         }
-
-        /* what its cleanup ends must not close the connection */
-        r->count += 1000;
 
         ngx_http_free_request(r, 0);
     }
