@@ -207,10 +207,17 @@ ngx_http_entra_mdm_location_check(ngx_conf_t *cf,
 #if (NGX_HTTP_SSL)
 
     if (ucf->ssl != NULL && ucf->ssl->ctx != NULL && ucf->ssl_verify != 1) {
+
+        /* with a variable in it, nobody knows yet whether it is https */
+
         ngx_http_entra_mdm_location_warn(cf, policy,
-                  "takes signing keys from whoever answers: say "
-                  "\"proxy_ssl_verify on\" and \"proxy_ssl_trusted_certificate\" "
-                  "in it");
+                  ucf->upstream != NULL
+                  ? "takes signing keys from whoever answers: say "
+                    "\"proxy_ssl_verify on\" and "
+                    "\"proxy_ssl_trusted_certificate\" in it"
+                  : "takes signing keys from whoever answers, if it asks over "
+                    "TLS: say \"proxy_ssl_verify on\" and "
+                    "\"proxy_ssl_trusted_certificate\" in it");
     }
 
 #endif
