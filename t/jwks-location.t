@@ -199,7 +199,7 @@ unlike(http_get('/ssi')->body, qr/"keys"/, 'so is a subrequest of its own');
 ok($t->stop, 'nginx quits');
 
 
-# TLS
+# TLS; a session to be used again is what nginx leaves to its own end
 
 my $idp_tls = 'server { listen 127.0.0.1:%%PORT_tls%% ssl;'
     . ' ssl_certificate %%DIR%%/keys.crt; ssl_certificate_key %%DIR%%/keys.key;'
@@ -218,6 +218,7 @@ for (
     fetched("TLS: $name", $policy . $idp_tls . server(
         "location = /_entra/jwks { internal; $tls proxy_ssl_verify on;"
         . " proxy_ssl_name $host; proxy_ssl_server_name on;"
+        . ' proxy_ssl_session_reuse off;'
         . " proxy_ssl_trusted_certificate %%DIR%%/$ca; }", $gated), $works);
     like($t->new_log, qr/upstream SSL certificate.*$said/, "TLS: $name: said")
         if !$works;
