@@ -144,8 +144,9 @@ ngx_http_entra_mdm_fetch_begin(ngx_http_entra_mdm_policy_t *policy,
 
 /*
  * A connection that looks like one to a client over a UNIX socket.  Its events
- * are active and ready, so that nobody asks the kernel about its number; it is
- * idle, so that a worker that is to quit calls its read handler.
+ * are as they must be for nobody to ask the kernel about its number, whatever
+ * the event method; it is idle, so that a worker that is to quit calls its
+ * read handler.
  */
 
 static ngx_connection_t *
@@ -192,7 +193,7 @@ ngx_http_entra_mdm_fetch_connection(ngx_http_entra_mdm_fetch_t *fetch,
     c->idle = 1;
 
     c->read->active = 1;
-    c->write->active = 1;
+    c->write->active = (ngx_event_flags & NGX_USE_CLEAR_EVENT) != 0;
     c->write->ready = 1;
 
     c->read->handler = ngx_http_entra_mdm_fetch_read;
@@ -447,8 +448,8 @@ ngx_http_entra_mdm_fetch_done(ngx_event_t *ev)
     }
 
     if (rc == NGX_ABORT) {
-        /* a reload has named another source of keys */
         ngx_http_entra_mdm_lease_give_back(fetch->policy, fetch->attempt);
+        ngx_http_entra_mdm_wait_end(fetch->policy);
 
     } else {
         ngx_http_entra_mdm_fetch_end(fetch, error.len ? &error : NULL);
@@ -549,6 +550,10 @@ ngx_http_entra_mdm_fetch_fault(ngx_http_entra_mdm_fetch_t *fetch,
         return (char *) buffer;
     }
 
+    if (sr->headers_out.status == 0 && fetch->rc < NGX_HTTP_SPECIAL_RESPONSE) {
+        return "no answer at all";
+    }
+
     if (fetch->rc != NGX_OK || sr->headers_out.status != NGX_HTTP_OK) {
         ngx_sprintf(buffer, "status %ui instead of 200%Z",
                     fetch->rc >= NGX_HTTP_SPECIAL_RESPONSE
@@ -575,7 +580,8 @@ ngx_http_entra_mdm_fetch_fault(ngx_http_entra_mdm_fetch_t *fetch,
 
 /*
  * NGX_OK: the answer was a key set and is in force, or *error says why not.
- * NGX_AGAIN and NGX_ABORT as of ngx_http_entra_mdm_keys_publish().
+ * NGX_AGAIN: another process is publishing.  NGX_ABORT: it is of no use any
+ * more, as a reload has named another source, or the lease has passed on.
  */
 
 static ngx_int_t
@@ -589,6 +595,11 @@ ngx_http_entra_mdm_fetch_judge(ngx_http_entra_mdm_fetch_t *fetch,
     ngx_http_entra_mdm_policy_t  *policy;
 
     policy = fetch->policy;
+
+    if (!ngx_http_entra_mdm_lease_has(policy, fetch->attempt)) {
+        /* this worker slept for long: others may have fetched newer keys */
+        return NGX_ABORT;
+    }
 
     fault = ngx_http_entra_mdm_fetch_fault(fetch, buffer, &text);
 

@@ -204,6 +204,32 @@ $t->settle;
 cmp_ok(time - $begun, '<', 5, 'nginx quits though a fetch hangs');
 
 
+# a reload names another source, while an old worker fetches from the last
+
+my $stranger = new_key();
+$idp->answer('/keys/hang' => { body => $set, delay => 1.5 },
+    '/keys/backoff' => { body => jwks($stranger), delay => 3 });
+$idp->requests;
+$t->start;
+my $c = http_connect();
+$c->send([ "GET /hang/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+    . "Authorization: Bearer $good\r\n\r\n" ]);
+ok((wait_for { grep { $_->uri eq '/keys/hang' } $idp->requests }),
+    'it fetches');
+ok($t->reload(http => $http =~ s/request=\/keys\/hang/request=\/keys\/backoff/r),
+    'reload');
+verdict('what it gets is not published', $c->response, $fleet,
+    '503 keys_unavailable refused 0');
+is(scalar(grep { $_->uri eq '/keys/hang' } $idp->requests), 0,
+    'nor does it fetch again');
+verdict('by the keys of the new source',
+    http_get('/hang/', bearer => mint($stranger, claims_v2())), $fleet,
+    '200 ok accepted 1');
+verdict('not by those of the last', http_get('/hang/', bearer => $good),
+    $fleet, '401 key_unknown refused 0');
+$t->settle;
+
+
 # the worker that fetches dies
 
 sub fetching {

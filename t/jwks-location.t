@@ -115,9 +115,9 @@ sub issue_certificates {
 # One start each: is the set fetched with this around the location?
 
 sub fetched {
-    my ($name, $http, $works) = @_;
+    my ($name, $http, $works, $events) = @_;
 
-    $t->change(http => $Headers . $http);
+    $t->change(http => $Headers . $http, events => $events // '');
     $idp->requests;
     $t->mark;
     $t->start;
@@ -177,6 +177,18 @@ fetched('an answer by "return"', $policy . server('location = /_entra/jwks {'
 fetched('a named location behind it', $policy
     . server('location = /_entra/jwks { internal; try_files /none @keys; }',
         "location \@keys { $proxy }", $gated), 1);
+for my $method (qw(select poll)) {
+    my ($code) = $t->nginx_t(http => '', events => "use $method;");
+    next if $code;                      # not built in
+    for ([ 'a proxy', $proxy ], [ 'no buffers', "$proxy proxy_buffering off;" ],
+         [ 'a file', 'alias %%DIR%%/set.json;' ]) {
+        my ($name, $lines) = @$_;
+        fetched("$method, $name", $policy
+            . server("location = /_entra/jwks { internal; $lines }", $gated),
+            1, "use $method;");
+    }
+}
+
 fetched('a prefix', $policy
     . server("location /_entra/ { internal; $proxy }", $gated), 1);
 fetched('with arguments', fleet_policy('', 'fleet',
