@@ -292,14 +292,15 @@ my ($worker) = $t->workers;
 my $fetched = 0;
 my $kb;
 
-# Between two rounds of fetches a worker has what it had before the first.
+# What is open belongs to fetches under way: one a policy, two sockets at most.
 
 for my $n (80, 280) {
     ok((wait_for { ($fetched += $idp->requests) >= $n } 30), "$n fetches");
     ok((wait_for {
         my $sockets = grep { (readlink($_) // '') =~ /socket/ }
                       glob "/proc/$worker/fd/*";
-        $sockets == 2 && http_get('/status')->body =~ /Reading: 0 Writing: 1 /;
+        my ($reading) = http_get('/status')->body =~ /Reading: (\d+)/;
+        $sockets < 2 + @names && $reading < @names;
     }), 'no socket is left open, no request left over');
 
     my ($now) = slurp("/proc/$worker/status") =~ /VmRSS:\s+(\d+)/;

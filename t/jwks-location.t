@@ -99,6 +99,30 @@ for (
         if $fails;
 }
 
+# what the directive itself refuses
+
+for (
+    [ 'request=', 'it must be request= and the URI of a location' ],
+    [ 'request=jwks', 'it must be request= and the URI of a location' ],
+    [ 'request=@jwks', 'it must be request= and the URI of a location' ],
+    [ 'request=/_entra/jwks refresh', 'invalid parameter "refresh"' ],
+    [ 'request=/_entra/jwks max_age=1h', 'invalid parameter "max_age=1h"' ],
+    [ 'request=/_entra/jwks refresh=0', 'a time of 1s or more' ],
+    [ 'request=/_entra/jwks min_interval=10ms', 'a time of 1s or more' ],
+    [ 'request=/_entra/jwks max_stale=x', 'a time of 1s or more' ],
+    [ 'request=/_entra/jwks refresh=30s',
+        '"min_interval" (60 s) of "jwks" must not be over "refresh" (30 s)' ],
+    [ 'request=/_entra/jwks max_stale=30m', 'nor that over "max_stale"' ],
+) {
+    my ($jwks, $said) = @$_;
+    my ($code, $out) = $t->nginx_t(http => fleet_policy('', 'fleet', $jwks)
+        . server($proper, $gated));
+
+    is($code, 1, "jwks $jwks: refused");
+    like($out, qr/\[emerg\].*\Q$said\E.* in \S+tried\.conf:\d+/,
+        "jwks $jwks: why");
+}
+
 sub issue_certificates {
     my $dir = $t->dir;
 

@@ -167,6 +167,15 @@ ok($t->wait_for_log(qr/key_unknown.* kid "\S+", $age, the last fetch failed: st/
     'the log says so');
 
 
+# While attempts fail, the worker makes more of its own: not from here on.
+
+serve([$key], delay => 0);
+ok((wait_for {
+    $t->mark;
+    http_get('/', bearer => $other);
+    $t->new_log =~ /key_unknown(?!.*last fetch failed)/;
+}), 'a fetch succeeds again');
+
 # A token of a key that the next fetch is the first to bring.
 
 sub fresh {
