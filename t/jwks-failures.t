@@ -10,6 +10,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use IO::Compress::Gzip qw(gzip);
+use IO::Socket::INET;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -191,8 +192,15 @@ $t->settle;
 
 # nginx quits, or reloads, while a fetch hangs
 
+my $dns = IO::Socket::INET->new(Proto => 'udp', LocalAddr => '127.0.0.1')
+    or die $@;                          # it never answers
+$t->change(http => $http . fleet_policy('', 'dns', 'request=/keys/dns')
+    . "server { listen 127.0.0.1:%%PORT_second%%; location = /keys/dns {"
+    . " internal; resolver 127.0.0.1:@{[ $dns->sockport ]};"
+    . ' set $name login.example.com; proxy_pass http://$name; } }');
 $idp->answer('/keys/backoff' => { body => $set, delay => 60 });
 $t->start;
+ok(IO::Select->new($dns)->can_read(10), 'a name is being resolved');
 ok((wait_for { grep { $_->uri eq '/keys/hang' } $idp->requests }),
     'a fetch hangs');
 $idp->answer('/keys/hang' => { body => $set });
@@ -202,6 +210,17 @@ verdict('the new worker fetches at once', http_get('/hang/', bearer => $good),
 $begun = time;
 $t->settle;
 cmp_ok(time - $begun, '<', 5, 'nginx quits though a fetch hangs');
+
+$t->change(main => 'worker_shutdown_timeout 1s;', http => $http);
+$t->start;
+my $waits = http_connect();
+$waits->send([ "GET /backoff/ HTTP/1.1\r\nHost: a\r\n"
+    . "Authorization: Bearer $good\r\n\r\n" ]);
+ok(!IO::Select->new($waits->{socket})->can_read(0.3), 'a request waits');
+$begun = time;
+$t->settle;
+cmp_ok(time - $begun, '<', 3, 'worker_shutdown_timeout ends it');
+$t->change(main => '');
 
 
 # a reload names another source, while an old worker fetches from the last
