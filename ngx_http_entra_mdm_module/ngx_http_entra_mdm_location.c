@@ -288,8 +288,8 @@ ngx_http_entra_mdm_location(ngx_conf_t *cf,
     if (best == NGX_DECLINED) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "no server has a location for \"jwks request=%V\" of "
-                      "policy \"%V\": write \"location = %V { internal; ... }\" "
-                      "or include entra-mdm/jwks-public.conf, -usgov or "
+                      "policy \"%V\": write \"location = %V { internal; ... "
+                      "}\" or include entra-mdm/jwks-public.conf, -usgov or "
                       "-china (it has /_entra/jwks) in a server, "
                       "in %V:%ui", &keys->name, &policy->name, &keys->uri,
                       &policy->file, policy->line);
