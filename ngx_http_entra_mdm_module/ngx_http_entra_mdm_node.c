@@ -2,6 +2,7 @@
  * What worker 0 does for its node.
  */
 
+#include "ngx_http_entra_mdm_fetch.h"
 #include "ngx_http_entra_mdm_key_file.h"
 #include "ngx_http_entra_mdm_node.h"
 #include "ngx_http_entra_mdm_state.h"
@@ -57,6 +58,10 @@ ngx_http_entra_mdm_node_start(ngx_cycle_t *cycle)
             ngx_http_entra_mdm_key_file_start(cycle, policy[i]);
         }
 
+        if (policy[i]->keys->from == NGX_HTTP_ENTRA_MDM_JWKS_REQUEST) {
+            ngx_http_entra_mdm_fetch_start(policy[i]);
+        }
+
         if (policy[i]->state) {
             ngx_http_entra_mdm_state_start(cycle, policy[i]);
         }
@@ -76,13 +81,19 @@ ngx_http_entra_mdm_node_stop(ngx_cycle_t *cycle)
     emmcf = ngx_http_cycle_get_module_main_conf(cycle,
                                                 ngx_http_entra_mdm_module);
 
-    if (emmcf == NULL || !ngx_http_entra_mdm_node_worker()) {
+    if (emmcf == NULL) {
         return;
     }
 
     policy = emmcf->policies.elts;
 
     for (i = 0; i < emmcf->policies.nelts; i++) {
+        /* whichever worker this is: any may have a fetch under way */
+        ngx_http_entra_mdm_fetch_stop(policy[i]->keys);
+
+        if (!ngx_http_entra_mdm_node_worker()) {
+            continue;
+        }
 
         ngx_http_entra_mdm_key_file_stop(policy[i]);
 
