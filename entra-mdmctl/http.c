@@ -230,11 +230,28 @@ ctl_http_header(CURL *curl, const char *name)
 }
 
 
+/* a request that may have arrived, although its answer did not */
+
+static bool
+ctl_http_sent(CURLcode rc)
+{
+    return rc == CURLE_OPERATION_TIMEDOUT || rc == CURLE_GOT_NOTHING
+           || rc == CURLE_RECV_ERROR || rc == CURLE_SEND_ERROR
+           || rc == CURLE_PARTIAL_FILE || rc == CURLE_WEIRD_SERVER_REPLY;
+}
+
+
 __attribute__((noreturn))
 static void
 ctl_http_unreachable(CURLcode rc, const char *detail,
     const ctl_request_t *request, const char *url)
 {
+    if (request->body != NULL && ctl_http_sent(rc)) {
+        ctl_die(CTL_UNREACHABLE, "the outcome is unknown: \"entra-mdmctl "
+                "get\" shows what the lists are", "%s %s: %s",
+                request->method, url, detail);
+    }
+
     switch (rc) {
 
     case CURLE_PEER_FAILED_VERIFICATION:
