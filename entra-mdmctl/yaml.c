@@ -1,215 +1,14 @@
 /*
  * Reading Fleet's YAML: of all that default.yml holds only two lists matter
- * here, but those exactly.  libyaml resolves anchors; merge keys are resolved
- * here, and nothing is guessed.
+ * here, but those exactly, and nothing is guessed.
  */
-
-#include <yaml.h>
 
 #include "gitops.h"
+#include "nodes.h"
 
 
-#define CTL_MAX_YAML    (16 * 1024 * 1024)
-#define CTL_MAX_MERGES  16
-#define CTL_MAX_KEYS    10000
-
-
-typedef struct {
-    const char       *path;
-    yaml_document_t  *document;
-} ctl_yaml_t;
-
-
-static size_t
-ctl_yaml_line(const yaml_node_t *node)
-{
-    return node->start_mark.line + 1;
-}
-
-
-static entra_str_t
-ctl_yaml_str(const yaml_node_t *node)
-{
-    return (entra_str_t) { (const char *) node->data.scalar.value,
-                           node->data.scalar.length };
-}
-
-
-static bool
-ctl_yaml_plain(const yaml_node_t *node)
-{
-    return node->type == YAML_SCALAR_NODE
-           && node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-}
-
-
-/* YAML 1.2 10.2.1.1, by its forms and by its tag */
-
-static bool
-ctl_yaml_null(const yaml_node_t *node)
-{
-    entra_str_t  text;
-
-    if (strcmp((const char *) node->tag, YAML_NULL_TAG) == 0) {
-        return true;
-    }
-
-    if (!ctl_yaml_plain(node)) {
-        return false;
-    }
-
-    text = ctl_yaml_str(node);
-
-    return text.len == 0
-           || entra_str_eq(text, entra_lit("~"))
-           || entra_str_eq(text, entra_lit("null"))
-           || entra_str_eq(text, entra_lit("Null"))
-           || entra_str_eq(text, entra_lit("NULL"));
-}
-
-
-static const char *
-ctl_yaml_kind(const yaml_node_t *node)
-{
-    switch (node->type) {
-
-    case YAML_MAPPING_NODE:
-        return "a mapping";
-
-    case YAML_SEQUENCE_NODE:
-        return "a list";
-
-    default:
-        return ctl_yaml_null(node) ? "null"
-               : ctl_text("\"%s\"", ctl_text_of(ctl_yaml_str(node)));
-    }
-}
-
-
-/*** mappings ***/
-
-
-/*
- * A key twice in a mapping: some parsers take the first, some the last.
- */
-
-static void
-ctl_yaml_unique(const ctl_yaml_t *yaml, const yaml_node_t *map)
-{
-    entra_str_t         text;
-    yaml_node_t        *key, *other;
-    yaml_node_pair_t   *pair, *before, *first;
-
-    first = map->data.mapping.pairs.start;
-
-    if (map->data.mapping.pairs.top - first > CTL_MAX_KEYS) {
-        ctl_die(CTL_ERROR, NULL, "%s:%zu: more than %d keys", yaml->path,
-                ctl_yaml_line(map), CTL_MAX_KEYS);
-    }
-
-    for (pair = first; pair < map->data.mapping.pairs.top; pair++) {
-
-        key = yaml_document_get_node(yaml->document, pair->key);
-
-        if (key->type != YAML_SCALAR_NODE) {
-            continue;
-        }
-
-        text = ctl_yaml_str(key);
-
-        for (before = first; before < pair; before++) {
-            other = yaml_document_get_node(yaml->document, before->key);
-
-            if (other->type == YAML_SCALAR_NODE
-                && entra_str_eq(text, ctl_yaml_str(other)))
-            {
-                ctl_die(CTL_ERROR, NULL, "%s:%zu: the key \"%s\" stands in "
-                        "line %zu already", yaml->path, ctl_yaml_line(key),
-                        ctl_text_of(text), ctl_yaml_line(other));
-            }
-        }
-    }
-}
-
-
-static yaml_node_t *ctl_yaml_find(const ctl_yaml_t *yaml, yaml_node_t *map,
-    const char *name, unsigned merges);
-
-
-/* "<<": a mapping or a list of them, the first of which counts */
-
-static yaml_node_t *
-ctl_yaml_merged(const ctl_yaml_t *yaml, yaml_node_t *value, const char *name,
-    unsigned merges)
-{
-    yaml_node_t       *found;
-    yaml_node_item_t  *item;
-
-    if (merges == CTL_MAX_MERGES) {
-        ctl_die(CTL_ERROR, NULL, "%s:%zu: more than %d merges in each other",
-                yaml->path, ctl_yaml_line(value), CTL_MAX_MERGES);
-    }
-
-    if (value->type == YAML_MAPPING_NODE) {
-        ctl_yaml_unique(yaml, value);
-        return ctl_yaml_find(yaml, value, name, merges + 1);
-    }
-
-    if (value->type != YAML_SEQUENCE_NODE) {
-        ctl_die(CTL_ERROR, NULL, "%s:%zu: \"<<\" must merge a mapping, not %s",
-                yaml->path, ctl_yaml_line(value), ctl_yaml_kind(value));
-    }
-
-    for (item = value->data.sequence.items.start;
-         item < value->data.sequence.items.top;
-         item++)
-    {
-        found = ctl_yaml_merged(yaml,
-                                yaml_document_get_node(yaml->document, *item),
-                                name, merges + 1);
-        if (found != NULL) {
-            return found;
-        }
-    }
-
-    return NULL;
-}
-
-
-/* the value of a key; NULL: none */
-
-static yaml_node_t *
-ctl_yaml_find(const ctl_yaml_t *yaml, yaml_node_t *map, const char *name,
-    unsigned merges)
-{
-    yaml_node_t       *key, *merge;
-    yaml_node_pair_t  *pair;
-
-    merge = NULL;
-
-    for (pair = map->data.mapping.pairs.start;
-         pair < map->data.mapping.pairs.top;
-         pair++)
-    {
-        key = yaml_document_get_node(yaml->document, pair->key);
-
-        if (key->type != YAML_SCALAR_NODE) {
-            continue;
-        }
-
-        if (entra_str_eq(ctl_yaml_str(key), entra_str(name))) {
-            return yaml_document_get_node(yaml->document, pair->value);
-        }
-
-        if (ctl_yaml_plain(key)
-            && entra_str_eq(ctl_yaml_str(key), entra_lit("<<")))
-        {
-            merge = yaml_document_get_node(yaml->document, pair->value);
-        }
-    }
-
-    return merge ? ctl_yaml_merged(yaml, merge, name, merges) : NULL;
-}
+#define CTL_MAX_YAML   (16 * 1024 * 1024)
+#define CTL_MAX_DEPTH  100
 
 
 /*** the lists ***/
@@ -221,7 +20,7 @@ ctl_yaml_not_followed(const ctl_yaml_t *yaml, yaml_node_t *map)
     yaml_node_t  *path;
 
     path = map->type == YAML_MAPPING_NODE
-           ? ctl_yaml_find(yaml, map, "path", 0) : NULL;
+           ? ctl_yaml_find(yaml, map, "path") : NULL;
 
     if (path == NULL) {
         return NULL;
@@ -295,7 +94,7 @@ ctl_yaml_elsewhere(const ctl_yaml_t *yaml, yaml_node_t *controls,
         }
     }
 
-    path = ctl_yaml_find(yaml, controls, "path", 0);
+    path = ctl_yaml_find(yaml, controls, "path");
 
     if (path == NULL || (given[0] && given[1])) {
         return;
@@ -332,7 +131,7 @@ ctl_yaml_controls(const ctl_yaml_t *yaml, yaml_node_t *controls,
     ctl_yaml_unique(yaml, controls);
 
     for (i = 0; i < ENTRA_LISTS; i++) {
-        node = ctl_yaml_find(yaml, controls, ctl_names[i].key, 0);
+        node = ctl_yaml_find(yaml, controls, ctl_names[i].key);
 
         if (node != NULL && !ctl_yaml_null(node)) {
             ctl_yaml_list(yaml, &ctl_names[i], node, &lists[i]);
@@ -366,7 +165,7 @@ ctl_yaml_document(const ctl_yaml_t *yaml, ctl_list_t *lists, bool *given,
 
     ctl_yaml_unique(yaml, root);
 
-    controls = ctl_yaml_find(yaml, root, "controls", 0);
+    controls = ctl_yaml_find(yaml, root, "controls");
 
     if (controls == NULL) {
         return before;
@@ -402,6 +201,60 @@ ctl_yaml_failed(const yaml_parser_t *parser, const char *path)
             parser->problem_mark.line + 1, problem,
             parser->context ? " " : "",
             parser->context ? parser->context : "");
+}
+
+
+static void
+ctl_yaml_start(yaml_parser_t *parser, entra_str_t text)
+{
+    if (!yaml_parser_initialize(parser)) {
+        ctl_die(CTL_ERROR, NULL, "out of memory");
+    }
+
+    yaml_parser_set_input_string(parser, (const unsigned char *) text.data,
+                                 text.len);
+}
+
+
+/* libyaml takes time by the square of the depth, and sets no limit to it */
+
+static void
+ctl_yaml_depth(entra_str_t text, const char *path)
+{
+    unsigned           depth;
+    yaml_event_t       event;
+    yaml_parser_t      parser;
+    yaml_event_type_t  type;
+
+    ctl_yaml_start(&parser, text);
+    depth = 0;
+
+    do {
+        if (!yaml_parser_parse(&parser, &event)) {
+            ctl_yaml_failed(&parser, path);
+        }
+
+        type = event.type;
+
+        if (type == YAML_MAPPING_START_EVENT
+            || type == YAML_SEQUENCE_START_EVENT)
+        {
+            if (++depth > CTL_MAX_DEPTH) {
+                ctl_die(CTL_ERROR, NULL, "%s:%zu: more than %d levels", path,
+                        event.start_mark.line + 1, CTL_MAX_DEPTH);
+            }
+
+        } else if (type == YAML_MAPPING_END_EVENT
+                   || type == YAML_SEQUENCE_END_EVENT)
+        {
+            depth--;
+        }
+
+        yaml_event_delete(&event);
+
+    } while (type != YAML_STREAM_END_EVENT);
+
+    yaml_parser_delete(&parser);
 }
 
 
@@ -442,12 +295,8 @@ ctl_yaml_read(const char *path, ctl_list_t *lists, bool *given)
     yaml.path = strcmp(path, "-") == 0 ? "standard input" : path;
     yaml.document = &document;
 
-    if (!yaml_parser_initialize(&parser)) {
-        ctl_die(CTL_ERROR, NULL, "out of memory");
-    }
-
-    yaml_parser_set_input_string(&parser, (const unsigned char *) text.data,
-                                 text.len);
+    ctl_yaml_depth(text, yaml.path);
+    ctl_yaml_start(&parser, text);
 
     while (ctl_yaml_load(&parser, yaml.path, &document)) {
         line = ctl_yaml_document(&yaml, lists, given, line);
