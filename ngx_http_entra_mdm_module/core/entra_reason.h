@@ -34,8 +34,7 @@
     X(TOKEN_MALFORMED, "token_malformed",                                     \
         401, RECEIVER, "s:Authentication", "",                                \
         "The access token is not a well-formed signed token.",                \
-        "See in the log what is wrong with it; raise max_token if it "        \
-        "is too long.")                                                       \
+        "Send it as Entra issued it; raise max_token if it is too long.")     \
     X(ALGORITHM_NOT_ALLOWED, "algorithm_not_allowed",                         \
         401, RECEIVER, "s:Authentication", "",                                \
         "The access token is not signed with RS256.",                         \
@@ -52,8 +51,8 @@
     X(SIGNATURE_INVALID, "signature_invalid",                                 \
         401, RECEIVER, "s:Authentication", "",                                \
         "The signature of the access token is not valid.",                    \
-        "Get another token: this one is forged, damaged or, as the log "      \
-        "then says, for Microsoft Graph.")                                    \
+        "Get another token: this one is forged, damaged, or meant for "       \
+        "Microsoft Graph.")                                                   \
     X(TOKEN_EXPIRED, "token_expired",                                         \
         401, RECEIVER, "s:Authentication", "",                                \
         "The access token has expired.",                                      \
@@ -65,28 +64,26 @@
     X(CLAIM_INVALID, "claim_invalid",                                         \
         401, RECEIVER, "s:Authentication", "",                                \
         "The access token lacks a required claim or has a malformed one.",    \
-        "See in the log which claim it is, and mend the application in "      \
-        "Entra.")                                                             \
+        "Mend the application in Entra: its tokens need that claim.")         \
     X(ISSUER_NOT_ALLOWED, "issuer_not_allowed",                               \
         401, RECEIVER, "s:Authentication", "",                                \
         "The issuer of the access token is not trusted.",                     \
-        "Set cloud or issuer to the token's issuer, which is in the "         \
-        "log, if it is to be trusted.")                                       \
+        "Set cloud or issuer to the token's issuer if it is to be "           \
+        "trusted.")                                                           \
     X(SCOPE_NOT_ALLOWED, "scope_not_allowed",                                 \
         403, RECEIVER, "s:Authorization", "",                                 \
         "The access token was not issued for device enrollment.",             \
-        "Set scope to the token's, which is in the log, if the "              \
-        "application has one of its own.")                                    \
+        "Set scope to the token's if the application has one of its "         \
+        "own.")                                                               \
     X(AUDIENCE_NOT_ALLOWED, "audience_not_allowed",                           \
         403, RECEIVER, "s:Authorization", "",                                 \
         "The access token was issued for another application.",               \
-        "Add the audience, which is in the log, to client_id or "             \
-        "server_url if the application is yours.")                            \
+        "Add the token's audience to client_id or server_url if the "         \
+        "application is yours.")                                              \
     X(TENANT_NOT_ALLOWED, "tenant_not_allowed",                               \
         403, RECEIVER, "s:Authorization", "",                                 \
         "Your organization is not allowed to enroll devices here.",           \
-        "Add the tenant, which is in the log, to tenant_id if its "           \
-        "users may enroll.")                                                  \
+        "Add the token's tenant to tenant_id if its users may enroll.")       \
     X(UPN_MISSING, "upn_missing",                                             \
         403, RECEIVER, "s:Authorization", "",                                 \
         "The access token names no user.",                                    \
@@ -102,12 +99,12 @@
     X(MESSAGE_MALFORMED, "message_malformed",                                 \
         400, SENDER, "s:MessageFormat", "",                                   \
         "The enrollment message is malformed.",                               \
-        "See in the log why; an empty body points to a proxy on the "         \
-        "way.")                                                               \
+        "Find what sends or changes it; an empty body points to a "           \
+        "proxy on the way.")                                                  \
     X(SECURITY_MALFORMED, "security_malformed",                               \
         400, SENDER, "a:InvalidSecurity", "",                                 \
         "The security header of the message is malformed.",                   \
-        "See in the log why, and who sends it: no Windows device does.")      \
+        "Find who sends it: no Windows device does.")                         \
     X(BODY_TOO_LARGE, "body_too_large",                                       \
         413, SENDER, "s:MessageFormat", "",                                   \
         "The enrollment message is too large.",                               \
@@ -115,13 +112,11 @@
     X(KEYS_UNAVAILABLE, "keys_unavailable",                                   \
         503, RECEIVER, "s:EnrollmentServer", "InMaintenance",                 \
         "The signing keys are unavailable. Try again later.",                 \
-        "See in the log why there are no keys, and mend what jwks "           \
-        "names.")                                                             \
+        "Mend what jwks names; the log says why there are no keys.")          \
     X(LISTS_UNAVAILABLE, "lists_unavailable",                                 \
         503, RECEIVER, "s:EnrollmentServer", "InMaintenance",                 \
         "The enrollment server is not ready. Try again later.",               \
-        "See in the log why there are no lists, and mend what redis "         \
-        "names.")                                                             \
+        "Mend what redis names; the log says why there are no lists.")        \
     X(INTERNAL, "internal",                                                   \
         500, RECEIVER, "a:InternalServiceFault", "",                          \
         "An internal error occurred.",                                        \
