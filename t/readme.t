@@ -65,6 +65,13 @@ is_deeply([ map { /\$(\w+)/ } map { $_->[0] } table('variable') ],
     \@variables, 'variables');
 
 
+# commands of entra-mdmctl
+
+my @commands = slurp(root() . '/entra-mdmctl/main.c')
+    =~ /^    \{ "([a-z-]+)", CTL_/mg;
+is_deeply([ words(map { $_->[0] } table('command')) ], \@commands, 'commands');
+
+
 # headers
 
 my ($names) = slurp("$glue/ngx_http_entra_mdm_headers.c")
