@@ -65,6 +65,11 @@ ctl_api_server(const ctl_options_t *options, ctl_server_t *server)
         ctl_die(CTL_USAGE, NULL, "--password-file needs --user");
     }
 
+    if (options->user != NULL && strchr(options->user, ':') != NULL) {
+        ctl_die(CTL_USAGE, "the password is in ENTRA_MDM_PASSWORD or "
+                "--password-file", "--user has a colon, which no user has");
+    }
+
     ctl_server_url(server, options->url ? "--url" : "ENTRA_MDM_URL", url);
 
     server->user = options->user;

@@ -105,6 +105,11 @@ ctl_get(const ctl_options_t *options, char **arguments)
     ctl_api_server(options, &server);
     ctl_api_get(&server, &config);
 
+    if (strcmp(config.source, "lost") == 0) {
+        ctl_warn("Redis has lost its data: these are the lists from before, "
+                 "and any change confirms them");
+    }
+
     if (options->json) {
         ctl_get_json(&config, which);
         return CTL_DONE;

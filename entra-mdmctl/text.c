@@ -331,7 +331,7 @@ ctl_read_secret(const char *path)
 char *
 ctl_prompt(const char *prompt)
 {
-    char            line[CTL_MAX_SECRET];
+    char            line[CTL_MAX_SECRET], *secret;
     FILE           *tty;
     size_t          len;
     struct termios  saved, mute;
@@ -366,5 +366,8 @@ ctl_prompt(const char *prompt)
     len = strcspn(line, "\n");
     line[len] = '\0';
 
-    return ctl_text("%s", line);
+    secret = ctl_text("%s", line);
+    explicit_bzero(line, sizeof(line));
+
+    return secret;
 }

@@ -170,6 +170,8 @@ for my $wrong (
       'get', '--password-file', 'password', @url ],
     [ 'a password nowhere', qr/--user needs ENTRA_MDM_PASSWORD or/,
       'get', '--user', 'ann', @url ],
+    [ 'a password with the user', qr/--user has a colon, which no user has\n/,
+      'get', '--user', 'ann:hunter2', @url ],
     [ 'no timeout', qr/--timeout must be 1 to 3600 seconds: "0"/,
       'get', '--timeout', '0', @url ],
 )
@@ -216,6 +218,13 @@ says('empty lists', ctl($t, 'get', @url), 0, '', '');
 is_deeply(decode_json(ctl($t, 'get', '--json', @url)->{out})->{mdm},
     { windows_entra_client_ids => [], windows_entra_tenant_ids => [] },
     'are empty lists in JSON');
+
+$api->set(tenant_ids => [T], source => 'lost');
+says('lists that Redis has lost', ctl($t, 'get', 'tenant-ids', @url), 0,
+    "${\T}\n", qr/Redis has lost its data/);
+$api->set(source => "\e[31m\"");
+is(decode_json(ctl($t, 'get', '--json', @url)->{out})->{source}, 'unknown',
+    'a source of no known form');
 
 SKIP: {
     skip '/dev/full is not there', 1 if !-e '/dev/full';

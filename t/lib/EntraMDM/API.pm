@@ -8,8 +8,8 @@ package EntraMDM::API;
 #   $api->answer(PATCH => { status => 503, body => ... });      # instead
 #   $api->answer(PATCH => undef);                       # the API again
 #
-# Other settings: static_client_ids, static_tenant_ids, gitops_mode, and
-# race => how many PATCHes find that somebody else was faster.
+# Other settings: static_client_ids, static_tenant_ids, gitops_mode, source,
+# and race => how many PATCHes find that somebody else was faster.
 
 use strict;
 use warnings;
@@ -80,7 +80,7 @@ sub config {
         headers => [ 'Content-Type' => 'application/json',
                      ETag => etag($state) ],
         body => $JSON->encode({ mdm => $lists{''}, static => $lists{static_},
-            generation => $state->{generation}, source => 'state',
+            generation => $state->{generation}, source => $state->{source} // 'state',
             gitops_mode => $state->{gitops_mode} ? \1 : \0 }),
     };
 }
