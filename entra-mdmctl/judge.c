@@ -185,15 +185,29 @@ ctl_judge_message(const ctl_gate_t *gate, ctl_case_t *c, entra_str_t text,
 }
 
 
-/* XML begins with "<", behind a byte order mark or blanks, if need be */
+/*
+ * XML begins with "<", behind a byte order mark or blanks, if need be.  In
+ * UTF-16 it is a message too, which the gate refuses as such.
+ */
 
 static bool
 ctl_judge_is_xml(entra_str_t text)
 {
-    static const entra_str_t  mark = ENTRA_STR_INIT("\xef\xbb\xbf");
+    size_t  i;
 
-    if (entra_str_starts(text, mark)) {
-        text = entra_str_from(text, mark.len);
+    static const entra_str_t  marks[] = {
+        ENTRA_STR_INIT("\xff\xfe"), ENTRA_STR_INIT("\xfe\xff"),
+        ENTRA_STR_INIT("\0<"), ENTRA_STR_INIT("\xef\xbb\xbf")
+    };
+
+    for (i = 0; i < 3; i++) {
+        if (entra_str_starts(text, marks[i])) {
+            return true;
+        }
+    }
+
+    if (entra_str_starts(text, marks[i])) {
+        text = entra_str_from(text, marks[i].len);
     }
 
     text = entra_str_trim(text);

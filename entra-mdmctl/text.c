@@ -73,25 +73,20 @@ ctl_free(void)
 }
 
 
+__attribute__((format(printf, 1, 0)))
 static char *
 ctl_format(const char *format, va_list args)
 {
-    int      len;
-    char    *text;
-    va_list  again;
+    char  *text, *copy;
 
-    va_copy(again, args);
-    len = vsnprintf(NULL, 0, format, again);
-    va_end(again);
-
-    if (len < 0) {
-        ctl_die(CTL_ERROR, NULL, "a text that cannot be written");
+    if (vasprintf(&text, format, args) < 0) {
+        ctl_die(CTL_ERROR, NULL, "out of memory");
     }
 
-    text = ctl_alloc((size_t) len + 1);
-    vsnprintf(text, (size_t) len + 1, format, args);
+    copy = ctl_text_of(entra_str(text));
+    free(text);
 
-    return text;
+    return copy;
 }
 
 
@@ -155,6 +150,7 @@ ctl_line(FILE *out, const char *text)
 }
 
 
+__attribute__((format(printf, 3, 0)))
 static void
 ctl_vline(FILE *out, const char *prefix, const char *format, va_list args)
 {

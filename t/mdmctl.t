@@ -582,7 +582,7 @@ is(completed('entra-mdmctl', 'gitops', '--d'), '--dry-run', 'options');
 is(completed('entra-mdmctl', 'explain', '--cloud', 'u'), 'usgov', 'values');
 
 SKIP: {
-    skip 'installed once is enough', 2 if $ENV{ENTRA_MDM_SANITIZED};
+    skip 'installed once is enough', 4 if $ENV{ENTRA_MDM_SANITIZED};
     my $to = tempdir(CLEANUP => 1);
     delete local @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
     my $said = `make -s -C ${\root()} install-command DESTDIR=$to 2>&1`;
@@ -591,6 +591,13 @@ SKIP: {
         'share/man/man1/entra-mdmctl.1',
         'share/bash-completion/completions/entra-mdmctl'), '',
         'puts all in place');
+
+    $t->write_file('cc', "#!/bin/sh\nexit 1\n");
+    chmod 0755, $t->dir . '/cc';
+    like(`make -s -C ${\root()} command BUILD=$to CC=$t->{dir}/cc 2>&1`,
+        qr/takes libcurl and libyaml.*make module builds without/s,
+        'where the libraries are missing');
+    unlike(`make -n -C ${\root()} module`, qr/curl|yaml/, 'make module');
 }
 
 $t->done;
