@@ -248,7 +248,7 @@ for my $refused (
         \ \ bearer\ +HTTP\ 403,\ insufficient_scope\n
         \ \ SOAP\ +HTTP\ 500,\ s:Receiver\ s:Authorization,\ on\ Windows
         \ 0x80180003\n
-        \ \ remedy\ +Add\ the\ token's\ audience\ to\ client_id\ or\ .*\n\z/mx ],
+        \ \ remedy\ +Add\ the\ token's\ audience\ to\ .*\n\z/mx ],
     [ 'a tenant of others', qr/^  tenant IDs +${\TENANT}$/m ],
     [ 'an issuer of others', qr{^\ \ issuers\ +https://sts.windows.net/\{tid\}/,
         \ https://login.microsoftonline.com/\{tid\}/v2.0$}mx ],

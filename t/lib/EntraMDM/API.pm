@@ -33,8 +33,8 @@ sub new {
     return $self;
 }
 
-sub state_file { my ($self) = @_; return $self->{rules} =~ s/rules$/state/r }
-sub state      { my ($self) = @_; return $JSON->decode(slurp($self->state_file)) }
+sub state_file { return $_[0]{rules} =~ s/rules$/state/r }
+sub state      { return $JSON->decode(slurp($_[0]->state_file)) }
 
 sub set {
     my ($self, %new) = @_;
@@ -80,7 +80,8 @@ sub config {
         headers => [ 'Content-Type' => 'application/json',
                      ETag => etag($state) ],
         body => $JSON->encode({ mdm => $lists{''}, static => $lists{static_},
-            generation => $state->{generation}, source => $state->{source} // 'state',
+            generation => $state->{generation},
+            source => $state->{source} // 'state',
             gitops_mode => $state->{gitops_mode} ? \1 : \0 }),
     };
 }
@@ -88,6 +89,7 @@ sub config {
 sub patch {
     my ($self, $request) = @_;
     my $state = $self->state;
+    my $match = $request->header('If-Match') // '*';
 
     if ($state->{race}) {
         my $id = sprintf '%08x-ffff-4fff-8fff-ffffffffffff', $state->{race}--;
@@ -98,7 +100,7 @@ sub patch {
     return { status => 415 }
         if ($request->header('Content-Type') // '') ne 'application/json';
     return { status => 412, body => '{"message":"Precondition Failed"}' }
-        if ($request->header('If-Match') // '*') !~ /^(?:\*|\Q@{[etag($state)]}\E)$/;
+        if $match ne '*' && $match ne etag($state);
 
     my $mdm = (eval { $JSON->decode($request->body) } // {})->{mdm}
         // return { status => 400 };
