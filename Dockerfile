@@ -11,7 +11,8 @@ FROM debian:${DEBIAN}-slim AS build
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y \
         --no-install-recommends \
-        build-essential nginx nginx-dev libssl-dev libjansson-dev libexpat1-dev
+        build-essential nginx nginx-dev libssl-dev libjansson-dev \
+        libexpat1-dev libcurl4-openssl-dev libyaml-dev
 
 COPY . /src
 RUN make -C /src BUILD=/build
@@ -22,13 +23,14 @@ FROM debian:${DEBIAN}-slim
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y \
         --no-install-recommends nginx curl ca-certificates libjansson4 \
-        libexpat1 \
+        libexpat1 libyaml-0-2 \
     && rm -rf /var/lib/apt/lists/* \
     && ln -s /usr/lib/nginx/modules /var/lib/nginx/modules \
     && mkdir -m 700 /var/lib/nginx/entra_mdm \
     && chown -R www-data:www-data /var/lib/nginx /var/log/nginx /run
 
 COPY --from=build /build/ngx_http_entra_mdm_module.so /usr/lib/nginx/modules/
+COPY --from=build /build/entra-mdmctl /usr/bin/
 COPY conf-examples/demo.conf /etc/nginx/nginx.conf
 COPY conf-examples/keys.json /etc/nginx/keys.json
 COPY conf-examples/jwks-*.conf /etc/nginx/entra-mdm/

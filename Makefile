@@ -1,13 +1,16 @@
-# Builds the module outside of nginx's own tree, everything in one folder.
+# Builds the module outside of nginx's own tree, and the command entra-mdmctl,
+# everything in one folder.
 #
 #   make                     for the installed nginx, from Debian's nginx-dev
+#   make module              without the command, which takes libcurl and libyaml
 #   make NGX_SRC=DIR         for another nginx source tree; DIR stays untouched
 #   make CC=clang BUILD=DIR  with another compiler, into another folder
-#   make install             module and examples; DESTDIR is honoured
+#   make install             module, examples, command; DESTDIR is honoured
+#   make install-module      without the command
 #   make core                builds and runs the unit tests of the core
 #   make fuzz T=soap S=60    one fuzzer of the core, for so many seconds
 #   make coverage            what the core's tests reach, by lines and branches
-#   make strict              compiles the core with the strictest warnings
+#   make strict              compiles core and command with the strictest warnings
 #   make test                runs every test
 #   make clean
 #
@@ -28,6 +31,11 @@ CC_OPT  = -g -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
           -Wformat -Werror=format-security
 LD_OPT  = -Wl,-z,relro -Wl,-z,now
 
+PREFIX          = /usr/local
+BIN_DIR         = $(PREFIX)/bin
+MAN_DIR         = $(PREFIX)/share/man/man1
+COMPLETION_DIR  = $(PREFIX)/share/bash-completion/completions
+
 CONF_DIR    = /etc/nginx/entra-mdm
 MODULES_DIR = $(shell PATH="$$PATH:/usr/sbin" nginx -V 2>&1 \
                 | sed -n 's/.* --modules-path=\([^ ]*\).*/\1/p')
@@ -43,10 +51,22 @@ objs    := $(build)/objs
 core    := $(wildcard $(NAME)/core/*.c)
 sources := $(core) $(wildcard $(NAME)/*.c $(NAME)/*.h $(NAME)/core/*.h)
 
+mdmctl         := $(build)/entra-mdmctl
+mdmctl_objs    := $(build)/mdmctl
+mdmctl_sources := $(wildcard entra-mdmctl/*.c)
+mdmctl_cc      = $(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra $(CC_OPT) \
+                 -I $(NAME)/core -I entra-mdmctl
+mdmctl_libs    = -lcurl -lyaml -ljansson -lexpat -lcrypto
 
-.PHONY: all install core coverage fuzz strict test clean FORCE
 
-all: $(module)
+.PHONY: all module command install install-module install-command core \
+        coverage fuzz strict test clean FORCE
+
+all: module command
+
+module: $(module)
+
+command: $(mdmctl)
 
 $(module): $(objs)/Makefile $(sources)
 	@echo "compiling with $(CC)"
@@ -91,9 +111,46 @@ $(build)/settings: FORCE
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 
+# The command shares the core's sources, not its objects: nginx compiles those.
+
+$(mdmctl): $(core:$(NAME)/core/%.c=$(mdmctl_objs)/%.o) \
+           $(mdmctl_sources:entra-mdmctl/%.c=$(mdmctl_objs)/%.o)
+	$(if $(V),,@)$(CC) $(CC_OPT) $(LD_OPT) -o $@.new $^ $(mdmctl_libs) && mv $@.new $@
+	@echo "built $@"
+
+$(mdmctl_objs)/%.o: $(NAME)/core/%.c $(mdmctl_objs)/settings
+	$(if $(V),,@)$(mdmctl_cc) -MMD -c -o $@ $<
+
+$(mdmctl_objs)/%.o: entra-mdmctl/%.c $(mdmctl_objs)/settings
+	$(if $(V),,@)$(mdmctl_cc) -MMD -c -o $@ $<
+
+$(mdmctl_objs)/settings: FORCE
+	@mkdir -p $(mdmctl_objs)
+	@printf '#include <curl/curl.h>\n#include <yaml.h>\n' \
+	    | $(CC) -E - >/dev/null 2>&1 || { \
+	    echo "The command entra-mdmctl takes libcurl and libyaml.  As root,"; \
+	    echo "tools/setup build installs Debian's libcurl4-openssl-dev and"; \
+	    echo "libyaml-dev; make module builds without the command."; \
+	    exit 1; } >&2
+	@{ echo '$(mdmctl_cc) $(LD_OPT)'; $(CC) --version; } >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+-include $(wildcard $(mdmctl_objs)/*.d)
+
+
+install: install-module install-command
+
+install-command: $(mdmctl)
+	install -d $(DESTDIR)$(BIN_DIR) $(DESTDIR)$(MAN_DIR) \
+	    $(DESTDIR)$(COMPLETION_DIR)
+	install -m 755 $(mdmctl) $(DESTDIR)$(BIN_DIR)
+	install -m 644 entra-mdmctl/entra-mdmctl.1 $(DESTDIR)$(MAN_DIR)
+	install -m 644 entra-mdmctl/entra-mdmctl.bash \
+	    $(DESTDIR)$(COMPLETION_DIR)/entra-mdmctl
+
 # A configuration file that the administrator has changed is left alone.
 
-install: $(module)
+install-module: $(module)
 	@[ -n "$(MODULES_DIR)" ] || { \
 	    echo "nginx -V names no --modules-path:" \
 	         "say make install MODULES_DIR=DIR" >&2; exit 1; }
@@ -124,12 +181,18 @@ fuzz:
 coverage:
 	@$(MAKE) --no-print-directory -C t/core coverage BUILD=$(build)/coverage
 
-strict: $(core:$(NAME)/core/%.c=$(build)/strict/%.o)
-	@echo "no warnings in the core from $(CC)"
+strict: $(core:$(NAME)/core/%.c=$(build)/strict/%.o) \
+        $(mdmctl_sources:entra-mdmctl/%.c=$(build)/strict/%.o)
+	@echo "no warnings in core and command from $(CC)"
 
 $(build)/strict/%.o: $(NAME)/core/%.c $(wildcard $(NAME)/core/*.h)
 	@mkdir -p $(@D)
 	$(if $(V),,@)$(CC) $(STRICT) -I $(NAME)/core -c -o $@ $<
+
+$(build)/strict/%.o: entra-mdmctl/%.c $(wildcard entra-mdmctl/*.h $(NAME)/core/*.h)
+	@mkdir -p $(@D)
+	$(if $(V),,@)$(CC) $(STRICT) -D_GNU_SOURCE -I $(NAME)/core \
+	    -I entra-mdmctl -c -o $@ $<
 
 test:
 	tools/test

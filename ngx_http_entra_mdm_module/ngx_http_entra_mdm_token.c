@@ -6,6 +6,7 @@
 #include "ngx_http_entra_mdm_keys.h"
 #include "ngx_http_entra_mdm_lists.h"
 
+#include "entra_bearer.h"
 #include "entra_device.h"
 
 
@@ -188,10 +189,10 @@ entra_reason_t
 ngx_http_entra_mdm_bearer(ngx_http_request_t *r,
     const ngx_http_entra_mdm_loc_conf_t *emlcf, ngx_http_entra_mdm_ctx_t *ctx)
 {
-    entra_str_t  value;
+    entra_str_t     value, token;
+    entra_reason_t  reason;
 
-    static ngx_str_t          authorization = ngx_string("authorization");
-    static const entra_str_t  scheme = ENTRA_STR_INIT("Bearer");
+    static ngx_str_t  authorization = ngx_string("authorization");
 
     if (ngx_http_entra_mdm_stray_body(r, emlcf, ctx->token)) {
         ctx->why = "a body where only POST may have one";
@@ -211,26 +212,12 @@ ngx_http_entra_mdm_bearer(ngx_http_request_t *r,
 
     value = ngx_http_entra_mdm_str(&r->headers_in.authorization->value);
 
-    if (value.len < scheme.len
-        || !entra_str_ieq((entra_str_t) { value.data, scheme.len }, scheme)
-        || (value.len > scheme.len && value.data[scheme.len] != ' '))
-    {
-        ctx->why = "Authorization has another scheme than Bearer";
-        return ENTRA_NO_TOKEN;
+    reason = entra_bearer_token(value, &token, &ctx->why);
+    if (reason != ENTRA_OK) {
+        return reason;
     }
 
-    value = entra_str_from(value, scheme.len);
-
-    while (value.len && value.data[0] == ' ') {
-        value = entra_str_from(value, 1);
-    }
-
-    if (value.len == 0) {
-        ctx->why = "Bearer without a token";
-        return ENTRA_NO_TOKEN;
-    }
-
-    return ngx_http_entra_mdm_judge(r, ctx, value);
+    return ngx_http_entra_mdm_judge(r, ctx, token);
 }
 
 

@@ -45,18 +45,16 @@ my @reasons;
 
 $map =~ s/\\\n//g;
 while ($map =~ /X\(\w+, \s* "(\w+)", \s* (\d+), \s* (\w+), \s* "([^"]*)", \s*
-                "[^"]*", \s* ((?:"[^"]*"\s*)+) \)/gx)
+                "[^"]*", \s* ((?:"[^"]*"\s*)+), \s* ((?:"[^"]*"\s*)+) \)/gx)
 {
-    my ($key, $status, $code, $subcode, $text) = ($1, $2, $3, $4, $5);
-    $text = join '', $text =~ /"([^"]*)"/g;
+    my ($key, $status, $code, $subcode, @texts) = ($1, $2, $3, $4, $5, $6);
     push @reasons, [ "`$key`", $status, ucfirst(lc $code) . " `$subcode`",
-                     $text ];
+                     map { join '', /"([^"]*)"/g } @texts ];
 }
 
 is(scalar @reasons, 23, 'reasons are found in the code');
-is_deeply([ map { [ @$_[ 0 .. 3 ] ] } table('reason') ], \@reasons,
-    'reasons');
-ok(!(grep { !length $_->[4] } table('reason')), 'each with a remedy');
+is_deeply([ map { [ @$_[ 0 .. 3 ], $_->[4] =~ tr/`//dr ] } table('reason') ],
+    \@reasons, 'reasons');
 
 
 # variables
@@ -65,6 +63,13 @@ my @variables = slurp("$glue/ngx_http_entra_mdm_variables.c")
     =~ /ngx_string\("(entra_mdm_\w+)"\)/g;
 is_deeply([ map { /\$(\w+)/ } map { $_->[0] } table('variable') ],
     \@variables, 'variables');
+
+
+# commands of entra-mdmctl
+
+my @commands = slurp(root() . '/entra-mdmctl/main.c')
+    =~ /^    \{ "([a-z-]+)", CTL_/mg;
+is_deeply([ words(map { $_->[0] } table('command')) ], \@commands, 'commands');
 
 
 # headers

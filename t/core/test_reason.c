@@ -61,10 +61,17 @@ static const struct {
 
 /* [MS-MDE2] 2.2.10 */
 
-static const char *const  subcodes[] = {
-    "s:MessageFormat", "s:Authentication", "s:Authorization",
-    "s:CertificateRequest", "s:EnrollmentServer", "a:InternalServiceFault",
-    "a:InvalidSecurity"
+static const struct {
+    const char  *subcode;
+    uint32_t     hresult;
+} subcodes[] = {
+    { "s:MessageFormat", 0x80180001 },
+    { "s:Authentication", 0x80180002 },
+    { "s:Authorization", 0x80180003 },
+    { "s:CertificateRequest", 0x80180004 },
+    { "s:EnrollmentServer", 0x80180005 },
+    { "a:InternalServiceFault", 0x80180006 },
+    { "a:InvalidSecurity", 0x80180007 },
 };
 
 
@@ -108,6 +115,7 @@ test_ok(void)
     tap_is_str(info->key, entra_lit("ok"), "ENTRA_OK has the key ok");
     tap_ok(ENTRA_OK == 0 && info->status == 0 && info->text.len == 0,
            "and nothing else");
+    tap_ok(entra_reason_hresult(ENTRA_OK) == 0, "no HRESULT either");
 }
 
 
@@ -145,18 +153,20 @@ text_characters(entra_str_t text)
 }
 
 
-static bool
-subcode_known(entra_str_t subcode)
+/* 0: no subcode of the closed list */
+
+static uint32_t
+subcode_hresult(entra_str_t subcode)
 {
     size_t  i;
 
     for (i = 0; i < tap_count(subcodes); i++) {
-        if (entra_str_eq(subcode, entra_str(subcodes[i]))) {
-            return true;
+        if (entra_str_eq(subcode, entra_str(subcodes[i].subcode))) {
+            return subcodes[i].hresult;
         }
     }
 
-    return false;
+    return 0;
 }
 
 
@@ -173,20 +183,26 @@ test_invariants(void)
                info->key.data);
         tap_ok(text_characters(info->text), "%s: a sentence to show",
                info->key.data);
-        tap_ok(subcode_known(info->subcode), "%s: a subcode of the closed list",
+        tap_ok(text_characters(info->remedy), "%s: a remedy in a sentence",
+               info->key.data);
+        tap_ok(subcode_hresult(info->subcode)
+               && subcode_hresult(info->subcode)
+                  == entra_reason_hresult((entra_reason_t) i),
+               "%s: a subcode of the closed list, and what Windows shows",
                info->key.data);
 
         for (j = 0; j < i; j++) {
             other = entra_reason_info((entra_reason_t) j);
 
             if (entra_str_eq(info->key, other->key)
-                || entra_str_eq(info->text, other->text))
+                || entra_str_eq(info->text, other->text)
+                || entra_str_eq(info->remedy, other->remedy))
             {
                 break;
             }
         }
 
-        tap_ok(j == i, "%s: key and text are its own", info->key.data);
+        tap_ok(j == i, "%s: key, text and remedy are its own", info->key.data);
     }
 }
 

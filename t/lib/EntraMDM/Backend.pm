@@ -140,14 +140,20 @@ sub serve {
     }
 }
 
-sub reply {
-    my ($self, $client, $request) = @_;
+sub choose {
+    my ($self, $request) = @_;
     my $answers = $JSON->decode(slurp($self->{rules}));
     my ($path) = split /\?/, $request->uri;
     my $answer = $answers->{$path} // $answers->{'*'};
 
     $answer->{$_} = slurp($answer->{"${_}_file"})
         for grep { $answer->{"${_}_file"} } qw(body raw);
+    return $answer;
+}
+
+sub reply {
+    my ($self, $client, $request) = @_;
+    my $answer = $self->choose($request);
     my $status = $answer->{status} // 200;
     my $body = $answer->{body} // '';
     my @headers = @{ $answer->{headers} // [] };
