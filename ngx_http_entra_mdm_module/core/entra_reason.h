@@ -42,7 +42,7 @@
     X(KEY_UNKNOWN, "key_unknown",                                             \
         401, RECEIVER, "s:Authentication", "",                                \
         "The access token is signed with an unknown key.",                    \
-        "Check `cloud`; for a key set in a file, bring a new one.")           \
+        "Check cloud; for a key set in a file, bring a new one.")             \
     X(KEY_NOT_ALLOWED, "key_not_allowed",                                     \
         401, RECEIVER, "s:Authentication", "",                                \
         "The key that signed the access token may not be used for it.",       \

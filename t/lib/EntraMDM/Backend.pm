@@ -51,7 +51,7 @@ sub port { return $_[0]{port} }
 sub answer {
     my ($self, %answers) = @_;
 
-    $_ = $self->lean($_) for values %answers;
+    $_ = $self->lean($_) for grep { defined } values %answers;
     %{ $self->{answers} } = (%{ $self->{answers} }, %answers);
     spew($self->{rules}, $JSON->encode($self->{answers}));
 }
@@ -144,16 +144,17 @@ sub choose {
     my ($self, $request) = @_;
     my $answers = $JSON->decode(slurp($self->{rules}));
     my ($path) = split /\?/, $request->uri;
-    my $answer = $answers->{$path} // $answers->{'*'};
 
-    $answer->{$_} = slurp($answer->{"${_}_file"})
-        for grep { $answer->{"${_}_file"} } qw(body raw);
-    return $answer;
+    return $answers->{$path} // $answers->{'*'};
 }
 
 sub reply {
     my ($self, $client, $request) = @_;
     my $answer = $self->choose($request);
+
+    $answer->{$_} = slurp($answer->{"${_}_file"})
+        for grep { $answer->{"${_}_file"} } qw(body raw);
+
     my $status = $answer->{status} // 200;
     my $body = $answer->{body} // '';
     my @headers = @{ $answer->{headers} // [] };
