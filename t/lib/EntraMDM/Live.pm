@@ -27,17 +27,17 @@ use EntraMDM::Token;
 use EntraMDM::Verdict;
 
 our @EXPORT = qw(live_http live_start key guid token let_in shut_out list said
-    everywhere never_yet worker_connections load lines percentile);
+    everywhere stays worker_connections feed_workers load lines percentile);
 
 my ($T, $Key, %Tokens);
 
 
-# The http text: a policy with these lines, and if tenants are to come from
-# Redis as well, tenant => 0.
+# The http text: policy "fleet" with these lines, which accepts CLIENT_V2 and
+# TENANT by itself.  Options: jwks (instead of a file), server and http (more
+# lines of these).
 
 sub live_http {
     my ($lines, %o) = @_;
-    my $tenant = $o{tenant} // 1 ? 'tenant_id ' . TENANT . ';' : '';
     my $jwks = $o{jwks} // 'file=%%DIR%%/keys.json';
 
     return $Headers . <<"EOC" . ($o{http} // '');
@@ -47,7 +47,8 @@ sub live_http {
 
     entra_mdm_policy fleet {
         server_url https://${\HOST};
-        $tenant
+        client_id ${\CLIENT_V2};
+        tenant_id ${\TENANT};
         jwks $jwks;
         $lines
     }
@@ -106,8 +107,8 @@ sub shut_out {
 # What the gate says, in a word.
 
 sub said {
-    my ($token, %o) = @_;
-    my $r = eval { http_get('/tos', bearer => $token, %o) }
+    my ($token, $uri, %o) = @_;
+    my $r = eval { http_get($uri // '/tos', bearer => $token, %o) }
         // return 'no connection';
     return $r->header('X-Result') // 'no answer';
 }
@@ -157,20 +158,36 @@ sub word {
         // 'no answer';
 }
 
-# For what is not to happen: the feed must have been through all that came
-# before.  A change of its own goes in behind, is enforced, and out again.
+# For what is to stay as it is: the feed must have been through all that came
+# before.  A tenant of its own comes in behind, is enforced, and goes again.
 
-sub never_yet {
+sub stays {
     my ($redis, $token, $expected, $name) = @_;
-    my $marker = guid(int rand 1e9, 0xfeed);
+    my $marker = guid(++our $Markers, 0xfeed);
 
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    let_in($redis, $marker);
-    everywhere(token($marker), 'ok', "$name: the feed is up to date");
+    $redis->cmd(SADD => list('tenant_ids'), $marker);
+    everywhere(token(CLIENT_V2, $marker), 'ok', "$name: behind it");
     everywhere($token, $expected, $name, 0);
-    shut_out($redis, $marker);
-    everywhere(token($marker), 'audience_not_allowed',
-        "$name: and goes on");
+    $redis->cmd(SREM => list('tenant_ids'), $marker);
+    everywhere(token(CLIENT_V2, $marker), 'tenant_not_allowed',
+        "$name: and on");
+}
+
+# The workers that have a connection to that port.
+
+sub feed_workers {
+    my ($port) = @_;
+    my $remote = sprintf ':%04X', $port;
+    my %socket;
+
+    for (split /\n/, slurp('/proc/net/tcp')) {
+        my ($to, $inode) = (split)[ 2, 9 ];
+        $socket{"socket:[$inode]"} = 1 if $to =~ /$remote$/;
+    }
+    return grep { my $pid = $_;
+        grep { $socket{ readlink($_) // '' } } glob "/proc/$pid/fd/*"
+    } $T->children;
 }
 
 # Lines of the new part of the log that match.

@@ -8,7 +8,7 @@ package EntraMDM::Redis;
 #   $redis->stop; $redis->kill9; $redis->start; $redis->start(empty => 1);
 #   $redis->pause; $redis->resume;      # SIGSTOP, SIGCONT
 #
-# Options: conf (more lines), save => 1 (every write is on disk), acl (lines of
+# Options: address and port (of one's own), conf (more lines), save => 1 (every write is on disk), acl (lines of
 # an ACL file; the harness adds a user of its own), password (of the default
 # user), socket => 1 (also on $redis->socket), tls => a hash of cert, key, ca
 # (then nothing else is served), down => 1 (not started yet).
@@ -40,7 +40,8 @@ use constant { USER => 'harness', NAME => 'harness' };
 sub new {
     my ($class, $t, $name, %o) = @_;
     my $self = bless {
-        t => $t, name => $name, port => $t->port($name), owner => $$,
+        t => $t, name => $name, port => $o{port} // $t->port($name),
+        address => '127.0.0.1', owner => $$,
         dir => $t->dir . "/$name", conf => '', pid => 0, %o,
     }, $class;
 
@@ -60,7 +61,7 @@ sub log    { return eval { slurp("$_[0]{dir}/log") } // '' }
 sub conf_text {
     my ($self) = @_;
     my $dir = $self->{dir};
-    my @lines = ("bind 127.0.0.1", "dir $dir", "logfile $dir/log",
+    my @lines = ("bind $self->{address}", "dir $dir", "logfile $dir/log",
         "daemonize no", $self->{conf});
 
     push @lines, $self->{tls}
@@ -182,15 +183,16 @@ sub ask {
 
 sub connect {
     my ($self) = @_;
+    my $address = "$self->{address}:$self->{port}";
     my $socket;
 
     if ($self->{tls}) {
         require IO::Socket::SSL;
-        $socket = IO::Socket::SSL->new(PeerAddr => "127.0.0.1:$self->{port}",
+        $socket = IO::Socket::SSL->new(PeerAddr => $address,
             SSL_verify_mode => 0, SSL_cert_file => $self->{tls}{cert},
             SSL_key_file => $self->{tls}{key});
     } else {
-        $socket = IO::Socket::INET->new("127.0.0.1:$self->{port}");
+        $socket = IO::Socket::INET->new($address);
     }
     return EntraMDM::Redis::Connection->new($socket // die "no connection\n");
 }
@@ -243,7 +245,7 @@ sub sentinel {
     return $class->new($t, $name, %o, sentinel => 1, conf => <<EOC);
 sentinel monitor $service 127.0.0.1 $port 1
 sentinel down-after-milliseconds $service 500
-sentinel failover-timeout $service 2000
+sentinel failover-timeout $service 1000
 EOC
 }
 
