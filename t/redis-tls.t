@@ -37,7 +37,7 @@ my %certificate = (
     good => [ $ca, 'DNS:redis.invalid,IP:127.0.0.1' ],
     named => [ $ca, 'DNS:redis.invalid' ],
     foreign => [ $foreign, 'DNS:redis.invalid,IP:127.0.0.1' ],
-    expired => [ $ca, 'DNS:redis.invalid,IP:127.0.0.1', days => -1 ],
+    expired => [ $ca, 'DNS:redis.invalid,IP:127.0.0.1', expired => 1 ],
     picky => [ $ca, 'DNS:redis.invalid,IP:127.0.0.1' ],
 );
 my %server = map { my ($name, ($by, @what)) = ($_, @{ $certificate{$_} });

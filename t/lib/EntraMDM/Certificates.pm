@@ -6,7 +6,7 @@ package EntraMDM::Certificates;
 #   my %server = $ca->certificate('server', 'DNS:redis.test,IP:127.0.0.1');
 #   $server{cert}, $server{key}, $server{ca}      # files
 #
-# Option: days (valid for so many from now on; -1 has expired).
+# Option: expired => 1.
 
 use strict;
 use warnings;
@@ -30,13 +30,30 @@ sub certificate {
     my ($self, $name, $alternative, %o) = @_;
     my $dir = $self->{dir};
     my ($key, $csr, $crt) = map { "$dir/$name.$_" } qw(key csr crt);
-    my $extensions = spew("$dir/$name.ext", "subjectAltName=$alternative\n");
+    my $year = 1900 + (gmtime)[5];
+    my ($from, $to) = $o{expired} ? (2020, 2021) : ($year - 1, $year + 1);
 
+    spew("$dir/$name.conf", <<"EOC");
+[ ca ]
+default_ca = test
+[ test ]
+database = $dir/$name.index
+new_certs_dir = $dir
+rand_serial = yes
+default_md = sha256
+policy = any
+x509_extensions = extensions
+[ any ]
+commonName = supplied
+[ extensions ]
+subjectAltName = $alternative
+EOC
+    spew("$dir/$name.index", '');
     openssl(qw(req -newkey rsa:2048 -nodes -subj), "/CN=$name",
         '-keyout', $key, '-out', $csr);
-    openssl(qw(x509 -req -in), $csr, '-CA', "$dir/ca.crt", '-CAkey',
-        "$dir/ca.key", qw(-CAcreateserial -days), $o{days} // 2,
-        '-extfile', $extensions, '-out', $crt);
+    openssl(qw(ca -batch -notext -config), "$dir/$name.conf", '-in', $csr,
+        '-cert', "$dir/ca.crt", '-keyfile', "$dir/ca.key", '-out', $crt,
+        '-startdate', "${from}0101000000Z", '-enddate', "${to}1231000000Z");
     return (cert => $crt, key => $key, ca => "$dir/ca.crt");
 }
 
