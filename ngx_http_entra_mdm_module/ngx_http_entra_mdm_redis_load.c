@@ -27,6 +27,11 @@
 #define COALESCE    5                   /* milliseconds */
 #define SHOWN_TEXT  64                  /* bytes of a member, before escaping */
 
+/* keys_told, if it is not their length */
+#define KEYS_READ        0
+#define KEYS_MISSING     -1
+#define KEYS_WRONG_TYPE  -2
+
 
 static void ngx_http_entra_mdm_redis_load_next(
     ngx_http_entra_mdm_redis_load_t *load);
@@ -500,9 +505,25 @@ ngx_http_entra_mdm_redis_keys_read(ngx_http_entra_mdm_redis_conn_t *conn,
     }
 
     load->keys_good = (rc == NGX_OK);
-    load->keys_told = 0;
+    load->keys_told = KEYS_READ;
 
     ngx_http_entra_mdm_redis_load_next(load);
+}
+
+
+/* something new is wrong, which is told once and not with each poll */
+
+static ngx_uint_t
+ngx_http_entra_mdm_redis_keys_tell(ngx_http_entra_mdm_redis_load_t *load,
+    int64_t what)
+{
+    if (load->keys_told == what) {
+        return 0;
+    }
+
+    load->keys_told = what;
+
+    return 1;
 }
 
 
@@ -512,6 +533,7 @@ static void
 ngx_http_entra_mdm_redis_keys_length(ngx_http_entra_mdm_redis_conn_t *conn,
     redisReply *reply)
 {
+    int64_t                           what;
     ngx_str_t                         words[2];
     ngx_http_entra_mdm_redis_load_t  *load;
 
@@ -519,12 +541,10 @@ ngx_http_entra_mdm_redis_keys_length(ngx_http_entra_mdm_redis_conn_t *conn,
 
     if (ngx_http_entra_mdm_redis_wrong_type(reply)) {
 
-        if (!load->keys_told) {
+        if (ngx_http_entra_mdm_redis_keys_tell(load, KEYS_WRONG_TYPE)) {
             ngx_http_entra_mdm_redis_log_wrong(load,
                                   NGX_HTTP_ENTRA_MDM_REDIS_JWKS, "String");
         }
-
-        load->keys_told = 1;
 
         ngx_http_entra_mdm_redis_keys_bad(load);
         return;
@@ -544,10 +564,12 @@ ngx_http_entra_mdm_redis_keys_length(ngx_http_entra_mdm_redis_conn_t *conn,
         return;
     }
 
-    if (load->keys_told) {
+    what = reply->integer ? reply->integer : KEYS_MISSING;
+
+    if (!ngx_http_entra_mdm_redis_keys_tell(load, what)) {
         /* said when it was found */
 
-    } else if (reply->integer == 0) {
+    } else if (what == KEYS_MISSING) {
         ngx_log_error(NGX_LOG_ERR, load->log, 0,
                       "entra_mdm: policy \"%V\" has no key \"%V\" in Redis: "
                       "the last good key set stays in force",
@@ -557,11 +579,9 @@ ngx_http_entra_mdm_redis_keys_length(ngx_http_entra_mdm_redis_conn_t *conn,
         ngx_log_error(NGX_LOG_ERR, load->log, 0,
                       "entra_mdm: key \"%V\" of policy \"%V\" in Redis has %L "
                       "bytes, the limit is %d: the last good key set stays in "
-                      "force", &words[1], &load->policy->name,
-                      (int64_t) reply->integer, NGX_HTTP_ENTRA_MDM_MAX_JWKS);
+                      "force", &words[1], &load->policy->name, what,
+                      NGX_HTTP_ENTRA_MDM_MAX_JWKS);
     }
-
-    load->keys_told = 1;
 
     ngx_http_entra_mdm_redis_keys_bad(load);
 }

@@ -83,7 +83,7 @@ struct ngx_http_entra_mdm_redis_load_s {
 
     /* jwks redis: the set in force is what Redis has */
     ngx_uint_t                           keys_good; /* unsigned  keys_good:1; */
-    ngx_uint_t                           keys_told; /* unsigned  keys_told:1; */
+    int64_t                              keys_told; /* what is wrong with it */
     ngx_uint_t                           odd_told;  /* unsigned  odd_told:1; */
 
     ngx_event_t                          start;     /* of a pass, soon */
