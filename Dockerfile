@@ -12,7 +12,7 @@ RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y \
         --no-install-recommends \
         build-essential nginx nginx-dev libssl-dev libjansson-dev \
-        libexpat1-dev libcurl4-openssl-dev libyaml-dev
+        libexpat1-dev libhiredis-dev libcurl4-openssl-dev libyaml-dev
 
 COPY . /src
 RUN make -C /src BUILD=/build
@@ -23,7 +23,7 @@ FROM debian:${DEBIAN}-slim
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y \
         --no-install-recommends nginx curl ca-certificates libjansson4 \
-        libexpat1 libyaml-0-2 \
+        libexpat1 libyaml-0-2 '^libhiredis(-ssl)?[0-9.]+$' \
     && rm -rf /var/lib/apt/lists/* \
     && ln -s /usr/lib/nginx/modules /var/lib/nginx/modules \
     && mkdir -m 700 /var/lib/nginx/entra_mdm \

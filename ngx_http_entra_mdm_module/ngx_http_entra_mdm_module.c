@@ -6,6 +6,7 @@
 
 #include "ngx_http_entra_mdm_location.h"
 #include "ngx_http_entra_mdm_node.h"
+#include "ngx_http_entra_mdm_redis.h"
 #include "ngx_http_entra_mdm_state.h"
 
 
@@ -126,6 +127,10 @@ ngx_http_entra_mdm_init_main_conf(ngx_conf_t *cf, void *conf)
                           "with \"entra_mdm_policy %V { ... }\" in http{} "
                           "in %V:%ui", &policy[i]->name, &policy[i]->name,
                           &policy[i]->file, policy[i]->line);
+            return NGX_CONF_ERROR;
+        }
+
+        if (ngx_http_entra_mdm_redis_resolve(cf, policy[i]) != NGX_OK) {
             return NGX_CONF_ERROR;
         }
     }
@@ -434,6 +439,7 @@ ngx_http_entra_mdm_init_module(ngx_cycle_t *cycle)
     for (i = 0; i < emmcf->policies.nelts; i++) {
 
         ngx_http_entra_mdm_keys_init(cycle, policy[i]);
+        ngx_http_entra_mdm_redis_init(policy[i]);
 
         if (policy[i]->dry_run_locations) {
             ngx_log_error(NGX_LOG_WARN, cycle->log, 0,

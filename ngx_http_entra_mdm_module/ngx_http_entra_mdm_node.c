@@ -5,6 +5,7 @@
 #include "ngx_http_entra_mdm_fetch.h"
 #include "ngx_http_entra_mdm_key_file.h"
 #include "ngx_http_entra_mdm_node.h"
+#include "ngx_http_entra_mdm_redis.h"
 #include "ngx_http_entra_mdm_state.h"
 
 
@@ -65,6 +66,8 @@ ngx_http_entra_mdm_node_start(ngx_cycle_t *cycle)
         if (policy[i]->state) {
             ngx_http_entra_mdm_state_start(cycle, policy[i]);
         }
+
+        ngx_http_entra_mdm_redis_start(policy[i], cycle);
     }
 
     return NGX_OK;
@@ -95,6 +98,7 @@ ngx_http_entra_mdm_node_stop(ngx_cycle_t *cycle)
             continue;
         }
 
+        ngx_http_entra_mdm_redis_stop(policy[i]);
         ngx_http_entra_mdm_key_file_stop(policy[i]);
 
         if (policy[i]->state) {

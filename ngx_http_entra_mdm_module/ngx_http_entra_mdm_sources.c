@@ -250,6 +250,10 @@ ngx_http_entra_mdm_sources_done(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
+    if (policy->keys->from == NGX_HTTP_ENTRA_MDM_JWKS_REDIS) {
+        policy->keys->max_stale = policy->live_max_stale;
+    }
+
     if (ngx_http_entra_mdm_zone_fits(policy, block->zone_size, 0,
                                      policy->keys->text.len, cf->log)
         != NGX_OK)
