@@ -48,4 +48,27 @@ like($stranger, qr/add "client_id\s+9c9c1111-2222-3333-4444-5555555555c9;"/,
     'what to add is told');
 unlike($said, qr/hunter2/, 'no password is');
 
+
+# with a Redis of its own
+
+my $redis = EntraMDM::Nginx::reserve();
+
+$said = `$demo --once --redis --port $gate->{port} --backend $backend->{port} --redis-port $redis->{port} 2>&1`;
+is($?, 0, 'with Redis: it ends well') or diag $said;
+
+@scenes = split /^(?=\d+\. )/m, $said;
+shift @scenes;
+is(scalar @scenes, 8, 'with Redis: eight scenes');
+
+my ($before, $listed, $taken_off) = @scenes[ 3 .. 5 ];
+my $id = '9c9c1111-2222-3333-4444-5555555555c9';
+my $key = "'entra_mdm:\\{fleet\\}:client_ids'";
+
+like($before, qr/backend nothing.*to mend .*Redis/s, 'refused at first');
+like($listed, qr/redis-cli -p \d+ SADD $key\s+$id.*HTTP 200.*Audience: $id/s,
+    'accepted once it is listed');
+like($taken_off, qr/redis-cli -p \d+ SREM $key\s+$id.*backend nothing/s,
+    'refused once it is off the list');
+ok(!IO::Socket::INET->new("127.0.0.1:$redis->{port}"), 'Redis has ended');
+
 done_testing();

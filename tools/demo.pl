@@ -12,16 +12,19 @@ use Getopt::Long;
 use EntraMDM::Backend;
 use EntraMDM::File qw(slurp spew wait_for);
 use EntraMDM::HTTP;
+use EntraMDM::Redis;
 use EntraMDM::Soap;
 use EntraMDM::Token;
 
 $| = 1;
 
 my $top = shift @ARGV;
-my ($once, $port, $backend_port) = (0, 8080);
-GetOptions(once => \$once, 'port=i' => \$port, 'backend=i' => \$backend_port)
+my ($once, $live, $port, $backend_port, $redis_port) = (0, 0, 8080);
+GetOptions(once => \$once, redis => \$live, 'port=i' => \$port,
+    'backend=i' => \$backend_port, 'redis-port=i' => \$redis_port)
     or die "tools/demo --help says what can be chosen\n";
 $backend_port //= $port + 1;
+$redis_port //= $backend_port + 1;
 
 my $dir = "$top/build/demo";
 my $other = '9c9c1111-2222-3333-4444-5555555555c9';
@@ -29,6 +32,8 @@ my $uri = '/api/mdm/microsoft';
 my $terms = "$uri/tos?api-version=1.0&redirect_uri="
     . 'ms-appx-web%3A%2F%2FMicrosoft.AAD.BrokerPlugin&client-request-id='
     . '4d614de0-dab7-4da3-b412-919030001695';
+
+use constant LIST => 'entra_mdm:{fleet}:client_ids';
 
 my $scene = 0;
 
@@ -41,13 +46,13 @@ my %Hresult = (
 );
 
 
-# A place for Backend.pm to listen and to keep its records.
+# A place for Backend.pm and Redis.pm to listen and to keep their records.
 
 sub Place::dir  { return $dir }
-sub Place::port { return $backend_port }
+sub Place::port { return $_[1] eq 'redis' ? $redis_port : $backend_port }
 
 
-for ($port, $backend_port) {
+for ($port, $backend_port, $live ? $redis_port : ()) {
     IO::Socket::INET->new(PeerAddr => "127.0.0.1:$_") or next;
     die "Port $_ of 127.0.0.1 is in use; choose another: "
         . "tools/demo --port 9080\n";
@@ -60,13 +65,17 @@ copy("$top/build/ngx_http_entra_mdm_module.so", "$dir/modules/") or die;
 my $conf = slurp("$top/conf-examples/demo.conf");
 $conf =~ s/127\.0\.0\.1:8081/127.0.0.1:$backend_port/g;
 $conf =~ s/listen 8080/listen 127.0.0.1:$port/;
+$conf =~ s{^(\s+)(device_token pass;)}
+    {$1$2$1redis        redis://127.0.0.1:$redis_port;}m if $live;
 spew("$dir/nginx.conf", $conf);
 
 my ($key, $next) = (new_key(), new_key());
 spew("$dir/keys.json", jwks($key, $next));
 
-my $backend = EntraMDM::Backend->new(bless({}, 'Place'));
+my $place = bless {}, 'Place';
+my $backend = EntraMDM::Backend->new($place);
 $backend->answer('*' => { body => "enrolled\n" });
+my $redis = $live ? EntraMDM::Redis->new($place, 'redis') : undef;
 
 my $nginx = start();
 $EntraMDM::HTTP::Port = $port;
@@ -87,11 +96,19 @@ show('A device with a v2 token (audience: a client ID) enrolls, and claims '
 show('A user opens the terms of use; the token is in Authorization.',
     GET => $terms, bearer => mint($key, claims_v2()));
 
+my $stranger = mint($key, claims_v2(aud => $other));
+
 show('A device has a token of an application that nobody listed.',
-    POST => "$uri/enroll",
-    body => enroll_message(mint($key, claims_v2(aud => $other))),
-    mend => "if that application is yours, add \"client_id $other;\" to the "
-        . 'policy and reload nginx');
+    POST => "$uri/enroll", body => enroll_message($stranger),
+    mend => 'if that application is yours, ' . ($live ? 'list it in Redis'
+        : "add \"client_id $other;\" to the policy and reload nginx"));
+
+if ($live) {
+    change(SADD => 200, 'The application is listed, and the device tries '
+        . 'again; nginx was not touched.');
+    change(SREM => 403, 'The application is taken off the list, and the same '
+        . 'token is refused.');
+}
 
 show('A token that somebody wrote himself.',
     POST => "$uri/policy",
@@ -108,6 +125,7 @@ print "The rules are in build/demo/nginx.conf, the log in "
 
 if (!$once) {
     print "nginx serves on http://127.0.0.1:$port; Ctrl-C ends it.\n";
+    print "redis-cli -p $redis_port changes the lists.\n" if $live;
     waitpid $nginx, 0;
     $nginx = 0;
 }
@@ -135,6 +153,7 @@ sub show {
     printf "%s\n\n", wrapped(++$scene . '. ', '   ', $title);
 
     my $response = http_request($method, $path, %request);
+    line('admin', $request{command}) if $request{command};
     line('device', "$method " . ($path =~ s/\?.*//r)
         . (defined $request{body}
             ? ', ' . length($request{body}) . ' bytes' : ''));
@@ -143,6 +162,20 @@ sub show {
     logged(substr slurp("$dir/error.log"), $log);
     line('to mend', $request{mend}) if $request{mend};
     print "\n";
+}
+
+# One command to Redis, and what a device meets right after it.
+
+sub change {
+    my ($command, $status, $title) = @_;
+    my $shown = "redis-cli -p $redis_port $command '${\LIST}' $other";
+
+    $redis->cmd($command => LIST, $other);
+    wait_for { http_get($terms, bearer => $stranger)->status == $status }
+        or die "\"$shown\" has no effect\n";
+    $backend->requests;
+    show($title, POST => "$uri/enroll", command => $shown,
+        body => enroll_message($stranger));
 }
 
 sub answered {
@@ -233,8 +266,10 @@ sub start {
 }
 
 sub stop {
-    return if !$nginx;
-    kill TERM => $nginx;
-    waitpid $nginx, 0;
-    $nginx = 0;
+    if ($nginx) {
+        kill TERM => $nginx;
+        waitpid $nginx, 0;
+        $nginx = 0;
+    }
+    $redis->stop if $redis;
 }
