@@ -106,7 +106,9 @@ my $to_liar = $url =~ s{//.*PORT_sentinel}{//127.0.0.1:%%PORT_liar}r;
 ok($t->reload(http => live_http($to_liar)), 'a sentinel that names it');
 like($t->wait_for_log(qr/\[error\].*(?:role|master)/i), qr/fleet/,
     'a replica: logged');
-is(scalar $second->subscribers, 0, 'a replica: not followed');
+my $replica = '127.0.0.1:' . $second->port;
+is(join("\n", lines(qr/\[notice\].*"$replica".*connected/)), '',
+    'a replica: not followed');
 everywhere(token(guid(6)), 'ok', 'a replica: the last list stays');
 $named->($first);
 let_in($first, guid(7));
