@@ -88,11 +88,13 @@ sub fast {
 }
 
 sub stretch {
-    my ($from, $cpu, $n) = (time, (times)[0], 0);
+    my ($from, $start) = (time, cpu());
 
-    $n++ while (times)[0] - $cpu < 0.2;
-    return (time - $from) / ((times)[0] - $cpu);
+    1 while cpu() - $start < 0.2;
+    return (time - $from) / (cpu() - $start);
 }
+
+sub cpu { my ($user, $system) = times; return $user + $system }
 
 # Additions and removals in turn; how long each took to reach the last worker.
 
