@@ -189,9 +189,9 @@ ngx_http_entra_mdm_redis_option(ngx_conf_t *cf,
     ngx_uint_t                                i;
     const ngx_http_entra_mdm_redis_option_t  *option;
 
-    for (i = 0; i < OPTIONS; i++) {
-        option = &ngx_http_entra_mdm_redis_options[i];
+    option = ngx_http_entra_mdm_redis_options;
 
+    for (i = 0; i < OPTIONS; i++, option++) {
         if (ngx_strncmp(arg->data, option->name.data, option->name.len) == 0) {
             break;
         }
@@ -241,7 +241,7 @@ ngx_http_entra_mdm_redis_alloc(void *data, size_t size)
 }
 
 
-/* what may be shown of a URL: user and password, to the last "@", are left out */
+/* what may be shown of a URL: all but user and password, to the last "@" */
 
 static ngx_int_t
 ngx_http_entra_mdm_redis_show(ngx_conf_t *cf, ngx_str_t *url, ngx_str_t *name)

@@ -23,6 +23,11 @@
      | 1 << NGX_HTTP_ENTRA_MDM_REDIS_GENERATION)
 
 
+/* what was told of the key set last: a length that it must not have, or */
+#define NGX_HTTP_ENTRA_MDM_REDIS_KEYS_GOOD   -1
+#define NGX_HTTP_ENTRA_MDM_REDIS_KEYS_WRONG  -2     /* not a String */
+
+
 typedef struct ngx_http_entra_mdm_redis_load_s  ngx_http_entra_mdm_redis_load_t;
 
 
@@ -79,7 +84,7 @@ struct ngx_http_entra_mdm_redis_load_s {
     ngx_http_entra_mdm_redis_skipped_t   skipped;
 
     ngx_uint_t                           exist;     /* bits of the lists */
-    ngx_uint_t                           publish;   /* lists to be put in force */
+    ngx_uint_t                           publish;   /* bits, at the end */
 
     /* jwks redis: the set in force is what Redis has */
     ngx_uint_t                           keys_good; /* unsigned  keys_good:1; */
@@ -118,6 +123,48 @@ ngx_uint_t ngx_http_entra_mdm_redis_load_key(
  */
 void ngx_http_entra_mdm_redis_load_proven(
     ngx_http_entra_mdm_redis_load_t *load);
+
+
+/*** between the files of loading ***/
+
+
+static ngx_inline ngx_http_entra_mdm_redis_load_t *
+ngx_http_entra_mdm_redis_load_of(ngx_http_entra_mdm_redis_conn_t *conn)
+{
+    return conn->data;
+}
+
+/* reads the list load->scanned, and then goes on with the pass */
+void ngx_http_entra_mdm_redis_scan(ngx_http_entra_mdm_redis_load_t *load);
+
+/* reads the key set, and then goes on */
+void ngx_http_entra_mdm_redis_keys_get(ngx_http_entra_mdm_redis_load_t *load);
+
+/* sorts and merges a piece, lets others have their turn, and goes on */
+void ngx_http_entra_mdm_redis_load_work(ngx_event_t *ev);
+
+/* the next key of the pass */
+void ngx_http_entra_mdm_redis_load_next(ngx_http_entra_mdm_redis_load_t *load);
+
+void ngx_http_entra_mdm_redis_load_end(ngx_http_entra_mdm_redis_load_t *load,
+    ngx_http_entra_mdm_redis_loaded_e how, const char *why);
+
+/* ends the pass: the connection had better end as well */
+void ngx_http_entra_mdm_redis_load_failed(
+    ngx_http_entra_mdm_redis_load_t *load, const char *why);
+void ngx_http_entra_mdm_redis_load_error(ngx_http_entra_mdm_redis_load_t *load,
+    const redisReply *reply);
+
+/* NGX_ERROR: the pass has ended */
+ngx_int_t ngx_http_entra_mdm_redis_load_send(
+    ngx_http_entra_mdm_redis_load_t *load,
+    ngx_http_entra_mdm_redis_reply_pt handler, const ngx_str_t *words,
+    ngx_uint_t n);
+
+/* a key of the wrong type: what was known of it stays */
+ngx_uint_t ngx_http_entra_mdm_redis_wrong_type(const redisReply *reply);
+void ngx_http_entra_mdm_redis_log_wrong(ngx_http_entra_mdm_redis_load_t *load,
+    ngx_http_entra_mdm_redis_key_e key, const char *must);
 
 
 #endif /* NGX_HTTP_ENTRA_MDM_REDIS_LOAD_H */

@@ -58,7 +58,8 @@ gather_numbers(entra_gather_t *gather, uint32_t count, size_t *steps)
     n = 0;
 
     for (i = 0; i < count + count / 7; i++) {
-        batch[n++] = number((uint32_t) ((uint64_t) i * 7919 % (count ? count : 1)));
+        batch[n++] = number((uint32_t) ((uint64_t) i * 7919
+                                        % (count ? count : 1)));
 
         if (n == BATCH) {
             if (!entra_gather_add(gather, batch, n)) {

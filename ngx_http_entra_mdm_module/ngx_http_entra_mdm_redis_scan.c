@@ -1,0 +1,285 @@
+/*
+ * Reading one list: a batch by SSCAN, sorted and merged piece by piece, then
+ * the next.
+ */
+
+#include "ngx_http_entra_mdm_redis_load.h"
+
+#include "entra_escape.h"
+
+
+#define SHOWN_TEXT    64                /* bytes of a member, before escaping */
+#define SHOWN_VALUES  4                 /* members in a line of the log */
+
+
+/*** members that are no GUIDs ***/
+
+
+static void
+ngx_http_entra_mdm_redis_skip(ngx_http_entra_mdm_redis_load_t *load,
+    const redisReply *member)
+{
+    char                                *last;
+    entra_str_t                          text;
+    ngx_http_entra_mdm_redis_skipped_t  *skipped;
+
+    skipped = &load->skipped;
+
+    /* in whatever order they come */
+    skipped->hash += ngx_crc32_long((u_char *) member->str, member->len);
+
+    if (skipped->count < NGX_HTTP_ENTRA_MDM_REDIS_SHOWN) {
+        text = (entra_str_t) { member->str, ngx_min(member->len, SHOWN_TEXT) };
+
+        last = entra_escape_log(text, skipped->shown[skipped->count]);
+
+        if (member->len > SHOWN_TEXT) {
+            last = (char *) ngx_cpymem(last, "...", 3);
+        }
+
+        *last = '\0';
+    }
+
+    skipped->count++;
+}
+
+
+/* a few of the values in quotes; a line of the log has room for so many */
+
+static u_char *
+ngx_http_entra_mdm_redis_skipped_text(
+    ngx_http_entra_mdm_redis_skipped_t *skipped, ngx_uint_t from, u_char *p,
+    u_char *last)
+{
+    ngx_uint_t  i;
+
+    for (i = from;
+         i < from + SHOWN_VALUES && i < skipped->count
+         && i < NGX_HTTP_ENTRA_MDM_REDIS_SHOWN;
+         i++)
+    {
+        p = ngx_slprintf(p, last, "%s\"%s\"", i == from ? "" : ", ",
+                         skipped->shown[i]);
+    }
+
+    if (i == NGX_HTTP_ENTRA_MDM_REDIS_SHOWN && skipped->count > i) {
+        p = ngx_slprintf(p, last, " and %ui more", skipped->count - i);
+    }
+
+    return p;
+}
+
+
+/* told once, not with each poll, and in no more than ten lines */
+
+static void
+ngx_http_entra_mdm_redis_log_skipped(ngx_http_entra_mdm_redis_load_t *load)
+{
+    u_char                              *last, text[SHOWN_VALUES * 304 + 64];
+    uint32_t                             hash;
+    ngx_uint_t                           i;
+    ngx_http_entra_mdm_redis_list_t     *list;
+    ngx_http_entra_mdm_redis_skipped_t  *skipped;
+
+    skipped = &load->skipped;
+    list = &load->list[load->scanned];
+
+    hash = skipped->count ? skipped->hash + (uint32_t) skipped->count : 0;
+
+    if (hash == list->skipped) {
+        return;
+    }
+
+    list->skipped = hash;
+
+    for (i = 0;
+         i < skipped->count && i < NGX_HTTP_ENTRA_MDM_REDIS_SHOWN;
+         i += SHOWN_VALUES)
+    {
+        last = ngx_http_entra_mdm_redis_skipped_text(skipped, i, text,
+                                                     text + sizeof(text));
+
+        ngx_log_error(NGX_LOG_WARN, load->log, 0,
+                      "entra_mdm: %ui member(s) of \"%V\" of policy \"%V\" "
+                      "in Redis are no GUIDs and are skipped: %*s",
+                      skipped->count,
+                      &load->policy->redis->keys[load->scanned],
+                      &load->policy->name, (size_t) (last - text), text);
+    }
+}
+
+
+/*** one list ***/
+
+
+static void ngx_http_entra_mdm_redis_scanned(
+    ngx_http_entra_mdm_redis_conn_t *conn, redisReply *reply);
+
+
+void
+ngx_http_entra_mdm_redis_scan(ngx_http_entra_mdm_redis_load_t *load)
+{
+    ngx_str_t                         words[5];
+    ngx_http_entra_mdm_redis_list_t  *list;
+
+    list = &load->list[load->scanned];
+
+    ngx_str_set(&words[0], "SSCAN");
+    words[1] = load->policy->redis->keys[load->scanned];
+    words[2].data = (u_char *) list->cursor;
+    words[2].len = ngx_strlen(list->cursor);
+    ngx_str_set(&words[3], "COUNT");
+    ngx_str_set(&words[4], "1000");
+
+    (void) ngx_http_entra_mdm_redis_load_send(load,
+                                              ngx_http_entra_mdm_redis_scanned,
+                                              words, 5);
+}
+
+
+static void
+ngx_http_entra_mdm_redis_scan_done(ngx_http_entra_mdm_redis_load_t *load)
+{
+    ngx_http_entra_mdm_zone_t  *zone;
+
+    zone = ngx_http_entra_mdm_zone(load->policy);
+
+    zone->feed.skipped[load->scanned] = load->skipped.count;
+
+    ngx_http_entra_mdm_redis_log_skipped(load);
+
+    load->list[load->scanned].wrong = 0;
+    load->publish |= 1u << load->scanned;
+
+    ngx_http_entra_mdm_redis_load_next(load);
+}
+
+
+/* sorts and merges a piece, lets others have their turn, and goes on */
+
+void
+ngx_http_entra_mdm_redis_load_work(ngx_event_t *ev)
+{
+    ngx_http_entra_mdm_redis_list_t  *list;
+    ngx_http_entra_mdm_redis_load_t  *load;
+
+    load = ev->data;
+    list = &load->list[load->scanned];
+
+    switch (entra_gather_step(&list->gather)) {
+
+    case ENTRA_GATHER_MORE:
+        ngx_post_event(&load->work, &ngx_posted_next_events);
+        return;
+
+    case ENTRA_GATHER_NO_MEMORY:
+        ngx_http_entra_mdm_redis_load_failed(load, "there is no memory");
+        return;
+
+    case ENTRA_GATHER_IDLE:
+        break;
+    }
+
+    if (ngx_strcmp(list->cursor, "0") != 0) {
+        ngx_http_entra_mdm_redis_scan(load);
+        return;
+    }
+
+    if (!list->gather.last) {
+        entra_gather_end(&list->gather);
+        ngx_post_event(&load->work, &ngx_posted_next_events);
+        return;
+    }
+
+    ngx_http_entra_mdm_redis_scan_done(load);
+}
+
+
+static ngx_int_t
+ngx_http_entra_mdm_redis_batch(ngx_http_entra_mdm_redis_load_t *load,
+    const redisReply *members)
+{
+    bool                 added;
+    size_t               i, n;
+    entra_guid_t        *ids;
+    const redisReply    *member;
+
+    if (members->elements == 0) {
+        return NGX_OK;
+    }
+
+    ids = ngx_alloc(members->elements * sizeof(entra_guid_t), load->log);
+    if (ids == NULL) {
+        return NGX_ERROR;
+    }
+
+    n = 0;
+
+    for (i = 0; i < members->elements; i++) {
+        member = members->element[i];
+
+        if (member->type != REDIS_REPLY_STRING) {
+            continue;
+        }
+
+        if (entra_guid_parse((entra_str_t) { member->str, member->len },
+                             &ids[n]))
+        {
+            n++;
+            continue;
+        }
+
+        ngx_http_entra_mdm_redis_skip(load, member);
+    }
+
+    added = entra_gather_add(&load->list[load->scanned].gather, ids, n);
+
+    ngx_free(ids);
+
+    return added ? NGX_OK : NGX_ERROR;
+}
+
+
+static void
+ngx_http_entra_mdm_redis_scanned(ngx_http_entra_mdm_redis_conn_t *conn,
+    redisReply *reply)
+{
+    redisReply                       *cursor;
+    ngx_http_entra_mdm_redis_load_t  *load;
+    ngx_http_entra_mdm_redis_list_t  *list;
+
+    load = ngx_http_entra_mdm_redis_load_of(conn);
+    list = &load->list[load->scanned];
+
+    if (ngx_http_entra_mdm_redis_wrong_type(reply)) {
+
+        if (!list->wrong) {
+            ngx_http_entra_mdm_redis_log_wrong(load, load->scanned, "Set");
+        }
+
+        list->wrong = 1;
+
+        ngx_http_entra_mdm_redis_load_next(load);
+        return;
+    }
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2
+        || reply->element[0]->type != REDIS_REPLY_STRING
+        || reply->element[0]->len >= sizeof(list->cursor)
+        || reply->element[1]->type != REDIS_REPLY_ARRAY)
+    {
+        ngx_http_entra_mdm_redis_load_error(load, reply);
+        return;
+    }
+
+    cursor = reply->element[0];
+    ngx_cpystrn((u_char *) list->cursor, (u_char *) cursor->str,
+                sizeof(list->cursor));
+
+    if (ngx_http_entra_mdm_redis_batch(load, reply->element[1]) != NGX_OK) {
+        ngx_http_entra_mdm_redis_load_failed(load, "there is no memory");
+        return;
+    }
+
+    ngx_http_entra_mdm_redis_load_work(&load->work);
+}
