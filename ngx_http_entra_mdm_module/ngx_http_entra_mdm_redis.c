@@ -442,18 +442,38 @@ ngx_http_entra_mdm_feed_init(ngx_http_entra_mdm_redis_feed_t *feed)
 }
 
 
+/* the same on another host is the same: Redis may move */
+
+static uint32_t
+ngx_http_entra_mdm_redis_place(const ngx_http_entra_mdm_redis_t *redis)
+{
+    const ngx_str_t  *key;
+
+    if (redis == NULL) {
+        return 0;
+    }
+
+    key = &redis->keys[NGX_HTTP_ENTRA_MDM_REDIS_GENERATION];
+
+    return ngx_crc32_long(key->data, key->len) + redis->url.db;
+}
+
+
 /*
  * A new URL or prefix changes nothing by itself: lists of the old Redis stay
  * in force, as those of a state file do, until the new one has answered.  But
- * lists that a policy without any has left in the zone are nobody's word.
+ * lists that a policy without any has left in the zone are nobody's word, and
+ * where other keys are looked at, none of them can have been lost.
  */
 
 void
 ngx_http_entra_mdm_redis_init(ngx_http_entra_mdm_policy_t *policy)
 {
+    uint32_t                    place;
     ngx_http_entra_mdm_zone_t  *zone;
 
     zone = ngx_http_entra_mdm_zone(policy);
+    place = ngx_http_entra_mdm_redis_place(policy->redis);
 
     ngx_http_entra_mdm_zone_lock(policy);
 
@@ -462,6 +482,12 @@ ngx_http_entra_mdm_redis_init(ngx_http_entra_mdm_policy_t *policy)
         zone->source = NGX_HTTP_ENTRA_MDM_FROM_STATE;
         zone->feed.generation = 0;
     }
+
+    if (zone->feed.place && zone->feed.place != place) {
+        zone->feed.generation = 0;
+    }
+
+    zone->feed.place = place;
 
     zone->lists_left = !policy->live;
 

@@ -62,6 +62,7 @@ typedef struct {
     ngx_atomic_t                  skipped[ENTRA_LISTS]; /* at the last load */
     ngx_atomic_t                  refused;      /* lists that did not fit */
     ngx_atomic_t                  generation;   /* the last seen; 0: none */
+    uint32_t                      place;        /* a hash of where it was */
 } ngx_http_entra_mdm_feed_t;
 
 

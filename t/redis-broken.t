@@ -59,4 +59,15 @@ $between->honest;
 let_in($redis, guid(2));
 everywhere(token(guid(2)), 'ok', 'until nothing breaks', 20);
 
+# messages get lost on the way, and nobody notices: the poll does
+
+$between->mutes;
+for my $round (1 .. 3) {
+    let_in($redis, guid($round, 100));
+    everywhere(token(guid($round, 100)), 'ok', "no messages: change $round");
+    shut_out($redis, guid($round, 100));
+    everywhere(token(guid($round, 100)), 'audience_not_allowed',
+        "no messages: and back");
+}
+
 $t->done;

@@ -32,8 +32,10 @@ $t->change(http => live_http(
 $cluster->cmd(SADD => $key, guid(1));
 live_start($t);
 everywhere(token(guid(1)), 'ok', 'followed', 20);
-ok((wait_for { $replica->cmd(qw(INFO replication)) =~ /link_status:up/ }),
-    'the replica follows too');
+my $c = $replica->connect;
+$c->call('READONLY');
+ok((wait_for { $c->call(SISMEMBER => $key, guid(1)) eq '1' }),
+    'the replica has the data');
 
 $first->kill9;
 everywhere(token(guid(1)), 'ok', 'killed: the last list stays');

@@ -105,6 +105,21 @@ $redis->cmd(SREM => 'other:client_ids', guid(12));
 everywhere(token(guid(12)), 'audience_not_allowed',
     'another prefix: is followed');
 
+let_in($redis, guid(13));
+ok($t->reload(http => $http), 'the former prefix');
+everywhere(token(guid(13)), 'ok', 'the former prefix: counts again');
+for ([ 'a prefix without a key', $lines =~ s/;/ prefix=nothing:;/r ],
+     [ 'a database without a key', $lines =~ s/%%;/%%\/5;/r ])
+{
+    my ($name, $elsewhere) = @$_;
+    ok((wait_for { $redis->cmd(EXISTS => list('generation')) }), 'settled');
+    ok($t->reload(http => live_http($elsewhere)), $name);
+    everywhere(token(guid(13)), 'audience_not_allowed',
+        "$name: has lost none");
+    ok($t->reload(http => $http), "$name: back");
+    everywhere(token(guid(13)), 'ok', "$name: and forth");
+}
+
 ok($t->reload(http => live_http($lines =~ s/redis%%/other%%/r)),
     'another server');
 everywhere(token(guid(11)), 'ok', 'another server: its list counts');

@@ -11,6 +11,7 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 
+use EntraMDM::Between;
 use EntraMDM::File qw(wait_for);
 use EntraMDM::Live;
 use EntraMDM::Nginx;
@@ -41,6 +42,8 @@ is(scalar $second->clients, 0, 'and not its replica');
 
 # a fail-over on demand
 
+ok((wait_for { $second->cmd(SISMEMBER => list('client_ids'), guid(2)) }),
+    'the replica has the data');
 ok($sentinel->knows_replica('service'), 'the sentinel knows the replica');
 is($sentinel->cmd(qw(SENTINEL FAILOVER service)), 'OK', 'SENTINEL FAILOVER');
 master_is($second, 'on demand');
@@ -83,6 +86,33 @@ everywhere(token(guid(5)), 'ok', 'another name: the last list stays');
 ok($t->reload(http => live_http($url)), 'the right name');
 let_in($first, guid(6));
 everywhere(token(guid(6)), 'ok', 'the right name: followed', 20);
+
+# a sentinel that knows less than it thinks: a replica is not to be followed
+
+my $liar = EntraMDM::Between->new($t, 'liar', $first);
+my $named = sub { my ($port) = $_[0]->port;
+    $liar->says("*2\r\n\$9\r\n127.0.0.1\r\n\$" . length($port)
+        . "\r\n$port\r\n") };
+
+$second->start;
+$second->cmd(REPLICAOF => '127.0.0.1', $first->port);
+ok((wait_for { $second->cmd(qw(INFO replication)) =~ /link_status:up/ } 20),
+    'a replica');
+ok((wait_for { $second->cmd(SISMEMBER => list('client_ids'), guid(6)) }),
+    'with the same data');
+$named->($second);
+$t->mark;
+my $to_liar = $url =~ s{//.*PORT_sentinel}{//127.0.0.1:%%PORT_liar}r;
+ok($t->reload(http => live_http($to_liar)), 'a sentinel that names it');
+like($t->wait_for_log(qr/\[error\].*(?:role|master)/i), qr/fleet/,
+    'a replica: logged');
+my $replica = '127.0.0.1:' . $second->port;
+is(join("\n", lines(qr/\[notice\].*"$replica".*connected/)), '',
+    'a replica: not followed');
+everywhere(token(guid(6)), 'ok', 'a replica: the last list stays');
+$named->($first);
+let_in($first, guid(7));
+everywhere(token(guid(7)), 'ok', 'then it names the master', 20);
 
 # what nginx -t says
 

@@ -6,6 +6,7 @@ package EntraMDM::Between;
 #   $between->honest;                   # passes everything on
 #   $between->says("+OK\r\n");          # answers so to whatever it is sent
 #   $between->says(undef, 3);           # closes at the third command
+#   $between->mutes;                    # honest, but lets no message through
 #
 # Each of them begins with new connections.  connections() and answered()
 # tell how many came since, and how many commands were answered with it.
@@ -33,6 +34,7 @@ sub new {
 }
 
 sub honest { my ($self) = @_; return $self->run(0) }
+sub mutes  { my ($self) = @_; return $self->run(0, undef, 1) }
 
 sub says {
     my ($self, $bytes, $from_command) = @_;
@@ -59,9 +61,10 @@ sub DESTROY {
 
 
 sub run {
-    my ($self, $from_command, $bytes) = @_;
+    my ($self, $from_command, $bytes, $mute) = @_;
 
     $self->stop;
+    $self->{mute} = $mute;
     spew($self->{log}, '');
     my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
         LocalPort => $self->{port}, Listen => 128, ReuseAddr => 1)
@@ -109,7 +112,7 @@ sub pass {
         $self->happened('a');
         defined $answer ? syswrite $socket, $answer
                         : $self->end($socket, $peer);
-    } else {
+    } elsif (!$self->{mute} || $bytes !~ /^\$7\r\nmessage\r$/m) {
         syswrite $peer, $bytes;
     }
 }
