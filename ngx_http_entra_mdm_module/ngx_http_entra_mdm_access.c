@@ -4,6 +4,7 @@
 
 #include "ngx_http_entra_mdm_keys.h"
 #include "ngx_http_entra_mdm_lists.h"
+#include "ngx_http_entra_mdm_refusals.h"
 
 #include "entra_device.h"
 
@@ -254,6 +255,7 @@ ngx_http_entra_mdm_decide(ngx_http_request_t *r,
 
     if (ctx->reason != ENTRA_OK) {
         ngx_http_entra_mdm_log_refusal(r, ctx);
+        ngx_http_entra_mdm_refusals_add(r, ctx);
     }
 
     return ngx_http_entra_mdm_enforce(r, emlcf, ctx);

@@ -2,8 +2,8 @@
  * What worker 0 does for its node.
  */
 
+#include "ngx_http_entra_mdm_activities.h"
 #include "ngx_http_entra_mdm_node.h"
-#include "ngx_http_entra_mdm_zone.h"
 
 
 /* the cache manager and loader are numbered 0 as well, but are no workers */
@@ -60,4 +60,5 @@ ngx_http_entra_mdm_node_start(ngx_cycle_t *cycle)
 void
 ngx_http_entra_mdm_node_stop(ngx_cycle_t *cycle)
 {
+    ngx_http_entra_mdm_activities_flush();
 }

@@ -17,9 +17,21 @@
 
 
 #define NGX_HTTP_ENTRA_MDM_ZONE_PAGES  24       /* beside the snapshots */
+#define NGX_HTTP_ENTRA_MDM_ZONE_ID     20       /* bytes, and how typed */
+#define NGX_HTTP_ENTRA_MDM_ZONE_LARGE  (1024 * 1024)
 #define NGX_HTTP_ENTRA_MDM_ZONE_KEYS   (64 * 1024)  /* no list may take these */
 
 #define NGX_HTTP_ENTRA_MDM_MAX_JWKS    (128 * 1024)
+
+
+#define NGX_HTTP_ENTRA_MDM_ACTIONS     4
+#define NGX_HTTP_ENTRA_MDM_SPAN        300      /* seconds */
+#define NGX_HTTP_ENTRA_MDM_SPANS       12       /* an hour of them */
+
+
+typedef struct ngx_http_entra_mdm_activities_s
+    ngx_http_entra_mdm_activities_t;
+typedef struct ngx_http_entra_mdm_refusals_s  ngx_http_entra_mdm_refusals_t;
 
 
 /* where the live lists in force come from */
@@ -65,10 +77,30 @@ typedef struct {
 } ngx_http_entra_mdm_writes_t;
 
 
+/* decisions by action and reason; an action is a state from ACCEPTED on */
+
+typedef struct {
+    ngx_atomic_t                  count[NGX_HTTP_ENTRA_MDM_ACTIONS]
+                                       [ENTRA_REASONS];
+} ngx_http_entra_mdm_decisions_t;
+
+
+/* those of a span of time, which begins at number * ..._SPAN seconds */
+
+typedef struct {
+    ngx_atomic_t                    number;
+    ngx_http_entra_mdm_decisions_t  decisions;
+} ngx_http_entra_mdm_span_t;
+
+
 struct ngx_http_entra_mdm_zone_s {
 
-    /* counted since the zone was made; an action is a state from ACCEPTED on */
-    ngx_atomic_t                  decisions[4][ENTRA_REASONS];
+    /* counted since the zone was made */
+    ngx_http_entra_mdm_decisions_t  decisions;
+    ngx_http_entra_mdm_span_t       hour[NGX_HTTP_ENTRA_MDM_SPANS];
+
+    ngx_http_entra_mdm_activities_t  *activities;
+    ngx_http_entra_mdm_refusals_t    *refusals;
 
     ngx_atomic_t                  published;    /* snapshots so far */
     ngx_atomic_t                  writer;       /* ticket of the latest writer */
@@ -111,6 +143,10 @@ typedef struct {
     entra_str_t                   text;         /* "": none any more */
 
     ngx_atomic_uint_t             epoch;        /* of a feed, or 0 */
+
+    /* only if the lists are those of that generation */
+    ngx_uint_t                    expects;      /* unsigned  expects:1; */
+    ngx_atomic_uint_t             expected;
 } ngx_http_entra_mdm_change_t;
 
 
@@ -130,6 +166,10 @@ void ngx_http_entra_mdm_zone_unlock(ngx_http_entra_mdm_policy_t *policy);
 /* adds one to the decisions of that kind */
 void ngx_http_entra_mdm_zone_count(ngx_http_entra_mdm_ctx_t *ctx);
 
+/* the decisions of the last hour, give or take a span */
+void ngx_http_entra_mdm_zone_hour(ngx_http_entra_mdm_policy_t *policy,
+    ngx_http_entra_mdm_decisions_t *sum);
+
 /*
  * Reading: what follows from a snapshot holds only if it was still current
  * afterwards, else read again.  Nothing is copied and no lock taken.
@@ -147,12 +187,14 @@ ngx_uint_t ngx_http_entra_mdm_snapshot_current(
 
 /*
  * Puts a changed snapshot in force, for all workers at once.  A list or key
- * set equal to the one in force makes no new generation.
+ * set equal to the one in force makes no new generation; nor does another
+ * spelling of the same IDs, though it is taken over.
  *
  *   NGX_OK        in force
  *   NGX_DECLINED  two of it do not fit the zone; the last one stays
  *   NGX_AGAIN     another process is publishing: try again in a moment
  *   NGX_ABORT     change->epoch is not the latest: another feed took over
+ *   NGX_BUSY      the lists are not those of change->expected any more
  */
 ngx_int_t ngx_http_entra_mdm_zone_publish(ngx_http_entra_mdm_policy_t *policy,
     const ngx_http_entra_mdm_change_t *change);
