@@ -9,7 +9,7 @@ package EntraMDM::Api;
 # Options: role => 'admin' (sent in X-Role, or left out), user => 'ann' (by
 # basic authentication), match => ETag, location, and those of http_request().
 # api_conf() is a server whose API takes the role from X-Role, which no real
-# one should.
+# one should; lines go into its location, locations beside that.
 
 use strict;
 use warnings;
@@ -30,7 +30,7 @@ my $JSON = JSON::PP->new->utf8->canonical;
 sub json { return $JSON }
 
 sub api_conf {
-    my ($lines) = @_;
+    my ($lines, $locations) = @_;
 
     return <<"EOC";
     map \$http_x_role \$role { default \$http_x_role; }
@@ -43,6 +43,8 @@ sub api_conf {
             entra_mdm_api_role \$role;
             @{[ $lines // '' ]}
         }
+
+        @{[ $locations // '' ]}
     }
 EOC
 }
