@@ -11,7 +11,8 @@ FROM debian:${DEBIAN}-slim AS build
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y \
         --no-install-recommends \
-        build-essential nginx nginx-dev libssl-dev libjansson-dev libexpat1-dev
+        build-essential nginx nginx-dev libssl-dev libjansson-dev libexpat1-dev \
+        libhiredis-dev
 
 COPY . /src
 RUN make -C /src BUILD=/build
@@ -22,6 +23,7 @@ FROM debian:${DEBIAN}-slim
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y \
         --no-install-recommends nginx curl libjansson4 libexpat1 \
+        '^libhiredis(-ssl)?[0-9.]+$' \
     && rm -rf /var/lib/apt/lists/* \
     && ln -s /usr/lib/nginx/modules /var/lib/nginx/modules \
     && chown -R www-data:www-data /var/lib/nginx /var/log/nginx /run

@@ -7,6 +7,7 @@
 #include "ngx_http_entra_mdm_api.h"
 #include "ngx_http_entra_mdm_keys.h"
 #include "ngx_http_entra_mdm_node.h"
+#include "ngx_http_entra_mdm_redis.h"
 
 
 static void *ngx_http_entra_mdm_create_main_conf(ngx_conf_t *cf);
@@ -153,6 +154,10 @@ ngx_http_entra_mdm_init_main_conf(ngx_conf_t *cf, void *conf)
         }
 
         ngx_http_entra_mdm_policy_check(cf, policy[i]);
+
+        if (ngx_http_entra_mdm_redis_resolve(cf, policy[i]) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
     }
 
     ngx_str_set(&name, "request_id");
@@ -467,6 +472,7 @@ ngx_http_entra_mdm_init_module(ngx_cycle_t *cycle)
     for (i = 0; i < emmcf->policies.nelts; i++) {
 
         ngx_http_entra_mdm_keys_init(cycle, policy[i]);
+        ngx_http_entra_mdm_redis_init(policy[i]);
 
         if (policy[i]->dry_run_locations) {
             ngx_log_error(NGX_LOG_WARN, cycle->log, 0,

@@ -4,6 +4,7 @@
 
 #include "ngx_http_entra_mdm_activities.h"
 #include "ngx_http_entra_mdm_node.h"
+#include "ngx_http_entra_mdm_redis.h"
 
 
 /* the cache manager and loader are numbered 0 as well, but are no workers */
@@ -51,6 +52,7 @@ ngx_http_entra_mdm_node_start(ngx_cycle_t *cycle)
 
     for (i = 0; i < emmcf->policies.nelts; i++) {
         ngx_http_entra_mdm_node_epoch(policy[i]);
+        ngx_http_entra_mdm_redis_start(policy[i], cycle);
     }
 
     return NGX_OK;
@@ -60,5 +62,22 @@ ngx_http_entra_mdm_node_start(ngx_cycle_t *cycle)
 void
 ngx_http_entra_mdm_node_stop(ngx_cycle_t *cycle)
 {
+    ngx_uint_t                       i;
+    ngx_http_entra_mdm_policy_t    **policy;
+    ngx_http_entra_mdm_main_conf_t  *emmcf;
+
     ngx_http_entra_mdm_activities_flush();
+
+    emmcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                                ngx_http_entra_mdm_module);
+
+    if (emmcf == NULL || !ngx_http_entra_mdm_node_worker()) {
+        return;
+    }
+
+    policy = emmcf->policies.elts;
+
+    for (i = 0; i < emmcf->policies.nelts; i++) {
+        ngx_http_entra_mdm_redis_stop(policy[i]);
+    }
 }

@@ -44,5 +44,10 @@ char *ngx_http_entra_mdm_zone_size(ngx_conf_t *cf,
 ngx_int_t ngx_http_entra_mdm_sources_done(ngx_conf_t *cf,
     ngx_http_entra_mdm_block_t *block);
 
+/* ngx_http_entra_mdm_redis_conf.c */
+
+char *ngx_http_entra_mdm_redis(ngx_conf_t *cf,
+    ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n);
+
 
 #endif /* NGX_HTTP_ENTRA_MDM_POLICY_H */

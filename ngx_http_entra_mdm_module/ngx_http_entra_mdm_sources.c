@@ -215,6 +215,10 @@ ngx_http_entra_mdm_sources_done(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
+    if (policy->keys->from == NGX_HTTP_ENTRA_MDM_JWKS_REDIS) {
+        policy->keys->max_stale = policy->live_max_stale;
+    }
+
     needed = ngx_http_entra_mdm_zone_needed(policy->rules.client_ids.count
                                             + policy->rules.tenant_ids.count,
                                             policy->keys->text.len);

@@ -64,6 +64,7 @@ typedef struct {
     ngx_atomic_t                  tracking;     /* 0: only by polling */
     ngx_atomic_t                  reconnects;
     ngx_atomic_t                  skipped[ENTRA_LISTS]; /* at the last load */
+    ngx_atomic_t                  refused;      /* lists that did not fit */
     ngx_atomic_t                  generation;   /* the last seen; 0: none */
 } ngx_http_entra_mdm_feed_t;
 
@@ -118,6 +119,7 @@ struct ngx_http_entra_mdm_zone_s {
     time_t                        lists_updated;
 
     uint32_t                      keys_source;  /* a hash of "jwks" */
+    ngx_uint_t                    lists_left;   /* by a policy without any */
     ngx_http_entra_mdm_lease_t    fetch;
     ngx_atomic_t                  feed_epoch;   /* who may publish for Redis */
     ngx_http_entra_mdm_feed_t     feed;

@@ -13,6 +13,7 @@
 
 #include "entra_device.h"
 #include "entra_fault.h"
+#include "entra_gather.h"
 #include "entra_issuer.h"
 #include "entra_soap.h"
 #include "entra_tou.h"
@@ -751,6 +752,56 @@ run_claims_get(void)
 /*** making it ready ***/
 
 
+/* batches that are merged several times; a merge that failed is tried again */
+
+static result_t
+run_gather(void)
+{
+    size_t           i, k;
+    result_t         result;
+    entra_typed_t    ids[40];
+    entra_gather_e   state;
+    entra_gather_t   gather;
+
+    entra_gather_init(&gather);
+
+    result = RESULT_RIGHT;
+
+    for (i = 0; i < 9 && result == RESULT_RIGHT; i++) {
+        memset(ids, 0, sizeof(ids));
+
+        for (k = 0; k < 40; k++) {
+            ids[k].id.bytes[0] = (uint8_t) (k * 6 + i);
+        }
+
+        if (!entra_gather_add(&gather, ids, 40)) {
+            result = RESULT_REFUSED;
+            break;
+        }
+
+        if (i == 8) {
+            entra_gather_end(&gather);
+        }
+
+        do {
+            state = entra_gather_step(&gather);
+
+            if (state == ENTRA_GATHER_NO_MEMORY) {
+                result = RESULT_REFUSED;
+            }
+        } while (state == ENTRA_GATHER_MORE);
+    }
+
+    if (result == RESULT_RIGHT && entra_gather_set(&gather).count != 243) {
+        result = RESULT_WRONG;
+    }
+
+    entra_gather_free(&gather);
+
+    return result;
+}
+
+
 static void
 make(void)
 {
@@ -831,6 +882,7 @@ main(void)
     exhaust("tou", run_tou);
     exhaust("device", run_device);
     exhaust("claim", run_claims_get);
+    exhaust("gather", run_gather);
 
     entra_jwks_free(jwks);
     pool_free(&keep);

@@ -1,0 +1,81 @@
+/*
+ * One connection to a Redis: hiredis speaks, nginx's event loop waits.
+ */
+
+#ifndef NGX_HTTP_ENTRA_MDM_REDIS_EVENT_H
+#define NGX_HTTP_ENTRA_MDM_REDIS_EVENT_H
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include <hiredis/async.h>
+
+
+#define NGX_HTTP_ENTRA_MDM_REDIS_ARGS  8
+
+
+typedef struct ngx_http_entra_mdm_redis_conn_s  ngx_http_entra_mdm_redis_conn_t;
+
+/*
+ * An answer, which is never NULL and lives until the handler returns.  The
+ * handler may close the connection.
+ */
+typedef void (*ngx_http_entra_mdm_redis_reply_pt)(
+    ngx_http_entra_mdm_redis_conn_t *conn, redisReply *reply);
+
+/*
+ * The connection has been closed, and not by its owner: why is a text, or NULL
+ * if nginx wants to go.  It may be opened again at once.
+ */
+typedef void (*ngx_http_entra_mdm_redis_closed_pt)(
+    ngx_http_entra_mdm_redis_conn_t *conn, const char *why);
+
+
+struct ngx_http_entra_mdm_redis_conn_s {
+    redisAsyncContext                   *ac;        /* NULL: closed */
+    ngx_connection_t                    *c;
+
+    ngx_event_t                          timer;
+    ngx_uint_t                           pending;   /* commands unanswered */
+    char                                 why[256];
+
+    /* set by the owner before it is opened */
+    ngx_msec_t                           timeout;
+    ngx_http_entra_mdm_redis_closed_pt   closed;
+    void                                *data;
+    ngx_log_t                           *log;
+};
+
+
+/*
+ * Takes over a context that hiredis has begun to connect.  NGX_ERROR: it is
+ * freed, conn->why says why.  No command is ever waited for longer than the
+ * timeout, and neither is the connection.
+ */
+ngx_int_t ngx_http_entra_mdm_redis_attach(
+    ngx_http_entra_mdm_redis_conn_t *conn, redisAsyncContext *ac);
+
+/*
+ * Sends a command of n words.  NGX_ERROR: the connection is going or closed,
+ * or out of memory; the owner had better close it.
+ */
+ngx_int_t ngx_http_entra_mdm_redis_send(ngx_http_entra_mdm_redis_conn_t *conn,
+    ngx_http_entra_mdm_redis_reply_pt handler, const ngx_str_t *words,
+    ngx_uint_t n);
+
+/* nothing is called any more; no harm if it is closed already */
+void ngx_http_entra_mdm_redis_close(ngx_http_entra_mdm_redis_conn_t *conn);
+
+/* closes and tells the owner */
+void ngx_http_entra_mdm_redis_abandon(ngx_http_entra_mdm_redis_conn_t *conn,
+    const char *why);
+
+/*
+ * A text of the other side as a log may hold it: escaped, and cut at 200
+ * bytes.  Valid until the next call.
+ */
+const char *ngx_http_entra_mdm_redis_text(const char *text, size_t len);
+
+
+#endif /* NGX_HTTP_ENTRA_MDM_REDIS_EVENT_H */

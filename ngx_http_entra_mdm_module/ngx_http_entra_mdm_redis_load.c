@@ -1,0 +1,1019 @@
+/*
+ * Reading the lists.  A pass goes over the keys that are dirty:
+ *
+ *     ┌─► SSCAN ─► a batch is sorted and merged ─┐   for each list,
+ *     │            piece by piece                │   1,000 members at a time
+ *     └──────────────────────────────────────────┘
+ *     STRLEN, GET jwks                               with "jwks redis"
+ *     EXISTS, EXISTS, GET generation                 always, and last
+ *     publish, or find that Redis has lost its data
+ *
+ * Whether the keys exist is asked after they were read: were it asked before,
+ * a Redis that loses its data in between would look like one whose lists were
+ * emptied.
+ *
+ * Never more than one command of a scan is under way, and no other read of
+ * that key.  SSCAN returns what was there throughout; for what was not, an
+ * invalidation comes, and another pass.
+ */
+
+#include "ngx_http_entra_mdm_redis_load.h"
+#include "ngx_http_entra_mdm_keys.h"
+#include "ngx_http_entra_mdm_lists.h"
+
+#include "entra_escape.h"
+
+
+#define COALESCE    5                   /* milliseconds */
+#define SHOWN_TEXT  64                  /* bytes of a member, before escaping */
+
+
+static void ngx_http_entra_mdm_redis_load_next(
+    ngx_http_entra_mdm_redis_load_t *load);
+static void ngx_http_entra_mdm_redis_load_publish(
+    ngx_http_entra_mdm_redis_load_t *load);
+
+
+/*** the pass ***/
+
+
+static ngx_http_entra_mdm_redis_load_t *
+ngx_http_entra_mdm_redis_load_of(ngx_http_entra_mdm_redis_conn_t *conn)
+{
+    return conn->data;
+}
+
+
+static void
+ngx_http_entra_mdm_redis_load_clear(ngx_http_entra_mdm_redis_load_t *load)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+        entra_gather_free(&load->list[i].gather);
+    }
+
+    load->busy = 0;
+    load->reading = 0;
+    load->publish = 0;
+}
+
+
+/* what is in force is what Redis has */
+
+static void
+ngx_http_entra_mdm_redis_load_fresh(ngx_http_entra_mdm_redis_load_t *load)
+{
+    ngx_uint_t                  i;
+    ngx_http_entra_mdm_zone_t  *zone;
+
+    zone = ngx_http_entra_mdm_zone(load->policy);
+
+    if (zone->source != NGX_HTTP_ENTRA_MDM_FROM_REDIS
+        || zone->feed_epoch != load->policy->epoch)
+    {
+        return;
+    }
+
+    if (load->keys_good) {
+        zone->keys_fetched = ngx_time();
+    }
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+        if (load->list[i].wrong || load->list[i].refused) {
+            return;
+        }
+    }
+
+    zone->lists_updated = ngx_time();
+}
+
+
+static void
+ngx_http_entra_mdm_redis_load_end(ngx_http_entra_mdm_redis_load_t *load,
+    ngx_http_entra_mdm_redis_loaded_e how, const char *why)
+{
+    ngx_http_entra_mdm_redis_load_clear(load);
+
+    if (how == NGX_HTTP_ENTRA_MDM_REDIS_LOADED) {
+        ngx_http_entra_mdm_redis_load_fresh(load);
+
+        if (load->dirty && !load->start.timer_set) {
+            ngx_add_timer(&load->start, COALESCE);
+        }
+    }
+
+    /* the owner may stop it now */
+
+    load->handler(load, how, why);
+}
+
+
+static void
+ngx_http_entra_mdm_redis_load_failed(ngx_http_entra_mdm_redis_load_t *load,
+    const char *why)
+{
+    ngx_http_entra_mdm_redis_load_end(load, NGX_HTTP_ENTRA_MDM_REDIS_FAILED,
+                                      why);
+}
+
+
+static void
+ngx_http_entra_mdm_redis_load_error(ngx_http_entra_mdm_redis_load_t *load,
+    const redisReply *reply)
+{
+    const char  *why;
+
+    why = reply->type == REDIS_REPLY_ERROR
+          ? ngx_http_entra_mdm_redis_text(reply->str, reply->len)
+          : "an answer of another form";
+
+    ngx_http_entra_mdm_redis_load_failed(load, why);
+}
+
+
+static ngx_int_t
+ngx_http_entra_mdm_redis_load_send(ngx_http_entra_mdm_redis_load_t *load,
+    ngx_http_entra_mdm_redis_reply_pt handler, const ngx_str_t *words,
+    ngx_uint_t n)
+{
+    if (ngx_http_entra_mdm_redis_send(load->conn, handler, words, n)
+        != NGX_OK)
+    {
+        ngx_http_entra_mdm_redis_load_failed(load, "nothing can be sent");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_entra_mdm_redis_load_start(ngx_event_t *ev)
+{
+    ngx_uint_t                        i;
+    ngx_http_entra_mdm_redis_load_t  *load;
+
+    load = ev->data;
+
+    if (load->busy || load->dirty == 0) {
+        return;
+    }
+
+    load->busy = 1;
+    load->reading = load->dirty;
+    load->dirty = 0;
+    load->read = 0;
+    load->exist = 0;
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+        entra_gather_free(&load->list[i].gather);
+        load->list[i].cursor[0] = '0';
+        load->list[i].cursor[1] = '\0';
+    }
+
+    ngx_http_entra_mdm_redis_load_next(load);
+}
+
+
+/* a key of the wrong type: what was known of it stays */
+
+static ngx_uint_t
+ngx_http_entra_mdm_redis_wrong_type(const redisReply *reply)
+{
+    entra_redis_host_t  moved;
+
+    return reply->type == REDIS_REPLY_ERROR
+           && entra_redis_error((entra_str_t) { reply->str, reply->len },
+                                &moved)
+              == ENTRA_REDIS_WRONGTYPE;
+}
+
+
+static void
+ngx_http_entra_mdm_redis_log_wrong(ngx_http_entra_mdm_redis_load_t *load,
+    ngx_http_entra_mdm_redis_key_e key, const char *must)
+{
+    ngx_log_error(NGX_LOG_ERR, load->log, 0,
+                  "entra_mdm: key \"%V\" of policy \"%V\" in Redis is not a "
+                  "%s: the last good one stays in force, delete the key and "
+                  "write it anew", &load->policy->redis->keys[key],
+                  &load->policy->name, must);
+}
+
+
+/*** members that are no GUIDs ***/
+
+
+static void
+ngx_http_entra_mdm_redis_skip(ngx_http_entra_mdm_redis_load_t *load,
+    const redisReply *member)
+{
+    char                                *last;
+    entra_str_t                          text;
+    ngx_http_entra_mdm_redis_skipped_t  *skipped;
+
+    skipped = &load->skipped;
+
+    /* in whatever order they come */
+    skipped->hash += ngx_crc32_long((u_char *) member->str, member->len);
+
+    if (skipped->count < NGX_HTTP_ENTRA_MDM_REDIS_SHOWN) {
+        text = (entra_str_t) { member->str, ngx_min(member->len, SHOWN_TEXT) };
+
+        last = entra_escape_log(text, skipped->shown[skipped->count]);
+
+        if (member->len > SHOWN_TEXT) {
+            last = (char *) ngx_cpymem(last, "...", 3);
+        }
+
+        *last = '\0';
+    }
+
+    skipped->count++;
+}
+
+
+/* told once, not with each poll */
+
+static void
+ngx_http_entra_mdm_redis_log_skipped(ngx_http_entra_mdm_redis_load_t *load)
+{
+    uint32_t                             hash;
+    ngx_str_t                           *key;
+    ngx_uint_t                           i;
+    ngx_http_entra_mdm_redis_list_t     *list;
+    ngx_http_entra_mdm_redis_skipped_t  *skipped;
+
+    skipped = &load->skipped;
+    list = &load->list[load->scanned];
+    key = &load->policy->redis->keys[load->scanned];
+
+    hash = skipped->count ? skipped->hash + (uint32_t) skipped->count : 0;
+
+    if (hash == list->skipped) {
+        return;
+    }
+
+    list->skipped = hash;
+
+    for (i = 0; i < skipped->count && i < NGX_HTTP_ENTRA_MDM_REDIS_SHOWN; i++)
+    {
+        ngx_log_error(NGX_LOG_WARN, load->log, 0,
+                      "entra_mdm: \"%s\" in \"%V\" of policy \"%V\" is not a "
+                      "GUID and is skipped", skipped->shown[i], key,
+                      &load->policy->name);
+    }
+
+    if (skipped->count > i) {
+        ngx_log_error(NGX_LOG_WARN, load->log, 0,
+                      "entra_mdm: and %ui more in \"%V\" of policy \"%V\" are "
+                      "not GUIDs and are skipped", skipped->count - i, key,
+                      &load->policy->name);
+    }
+}
+
+
+/*** one list ***/
+
+
+static void ngx_http_entra_mdm_redis_scanned(
+    ngx_http_entra_mdm_redis_conn_t *conn, redisReply *reply);
+
+
+static void
+ngx_http_entra_mdm_redis_scan(ngx_http_entra_mdm_redis_load_t *load)
+{
+    ngx_str_t                         words[5];
+    ngx_http_entra_mdm_redis_list_t  *list;
+
+    list = &load->list[load->scanned];
+
+    ngx_str_set(&words[0], "SSCAN");
+    words[1] = load->policy->redis->keys[load->scanned];
+    words[2].data = (u_char *) list->cursor;
+    words[2].len = ngx_strlen(list->cursor);
+    ngx_str_set(&words[3], "COUNT");
+    ngx_str_set(&words[4], "1000");
+
+    (void) ngx_http_entra_mdm_redis_load_send(load,
+                                              ngx_http_entra_mdm_redis_scanned,
+                                              words, 5);
+}
+
+
+static void
+ngx_http_entra_mdm_redis_scan_done(ngx_http_entra_mdm_redis_load_t *load)
+{
+    ngx_http_entra_mdm_zone_t  *zone;
+
+    zone = ngx_http_entra_mdm_zone(load->policy);
+
+    zone->feed.skipped[load->scanned] = load->skipped.count;
+
+    ngx_http_entra_mdm_redis_log_skipped(load);
+
+    load->list[load->scanned].wrong = 0;
+    load->publish |= 1u << load->scanned;
+
+    ngx_http_entra_mdm_redis_load_next(load);
+}
+
+
+/* sorts and merges a piece, lets others have their turn, and goes on */
+
+static void
+ngx_http_entra_mdm_redis_load_work(ngx_event_t *ev)
+{
+    ngx_http_entra_mdm_redis_list_t  *list;
+    ngx_http_entra_mdm_redis_load_t  *load;
+
+    load = ev->data;
+    list = &load->list[load->scanned];
+
+    switch (entra_gather_step(&list->gather)) {
+
+    case ENTRA_GATHER_MORE:
+        ngx_post_event(&load->work, &ngx_posted_next_events);
+        return;
+
+    case ENTRA_GATHER_NO_MEMORY:
+        ngx_http_entra_mdm_redis_load_failed(load, "there is no memory");
+        return;
+
+    case ENTRA_GATHER_IDLE:
+        break;
+    }
+
+    if (ngx_strcmp(list->cursor, "0") != 0) {
+        ngx_http_entra_mdm_redis_scan(load);
+        return;
+    }
+
+    if (!list->gather.last) {
+        entra_gather_end(&list->gather);
+        ngx_post_event(&load->work, &ngx_posted_next_events);
+        return;
+    }
+
+    ngx_http_entra_mdm_redis_scan_done(load);
+}
+
+
+static ngx_int_t
+ngx_http_entra_mdm_redis_batch(ngx_http_entra_mdm_redis_load_t *load,
+    const redisReply *members)
+{
+    bool                 added;
+    size_t               i, n;
+    entra_str_t          text;
+    entra_typed_t       *entries;
+    const redisReply    *member;
+
+    if (members->elements == 0) {
+        return NGX_OK;
+    }
+
+    entries = ngx_alloc(members->elements * sizeof(entra_typed_t), load->log);
+    if (entries == NULL) {
+        return NGX_ERROR;
+    }
+
+    n = 0;
+
+    for (i = 0; i < members->elements; i++) {
+        member = members->element[i];
+
+        if (member->type != REDIS_REPLY_STRING) {
+            continue;
+        }
+
+        text = (entra_str_t) { member->str, member->len };
+
+        if (entra_guid_parse(text, &entries[n].id)) {
+            entries[n++].upper = entra_guid_upper(text);
+            continue;
+        }
+
+        ngx_http_entra_mdm_redis_skip(load, member);
+    }
+
+    added = entra_gather_add(&load->list[load->scanned].gather, entries, n);
+
+    ngx_free(entries);
+
+    return added ? NGX_OK : NGX_ERROR;
+}
+
+
+static void
+ngx_http_entra_mdm_redis_scanned(ngx_http_entra_mdm_redis_conn_t *conn,
+    redisReply *reply)
+{
+    redisReply                       *cursor;
+    ngx_http_entra_mdm_redis_load_t  *load;
+    ngx_http_entra_mdm_redis_list_t  *list;
+
+    load = ngx_http_entra_mdm_redis_load_of(conn);
+    list = &load->list[load->scanned];
+
+    if (ngx_http_entra_mdm_redis_wrong_type(reply)) {
+
+        if (!list->wrong) {
+            ngx_http_entra_mdm_redis_log_wrong(load, load->scanned, "Set");
+        }
+
+        list->wrong = 1;
+
+        ngx_http_entra_mdm_redis_load_next(load);
+        return;
+    }
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2
+        || reply->element[0]->type != REDIS_REPLY_STRING
+        || reply->element[0]->len >= sizeof(list->cursor)
+        || reply->element[1]->type != REDIS_REPLY_ARRAY)
+    {
+        ngx_http_entra_mdm_redis_load_error(load, reply);
+        return;
+    }
+
+    cursor = reply->element[0];
+    ngx_cpystrn((u_char *) list->cursor, (u_char *) cursor->str,
+                sizeof(list->cursor));
+
+    if (ngx_http_entra_mdm_redis_batch(load, reply->element[1]) != NGX_OK) {
+        ngx_http_entra_mdm_redis_load_failed(load, "there is no memory");
+        return;
+    }
+
+    ngx_http_entra_mdm_redis_load_work(&load->work);
+}
+
+
+/*** the key set ***/
+
+
+static void
+ngx_http_entra_mdm_redis_keys_bad(ngx_http_entra_mdm_redis_load_t *load)
+{
+    load->keys_good = 0;
+
+    ngx_http_entra_mdm_redis_load_next(load);
+}
+
+
+static void
+ngx_http_entra_mdm_redis_keys_read(ngx_http_entra_mdm_redis_conn_t *conn,
+    redisReply *reply)
+{
+    ngx_int_t                         rc;
+    entra_str_t                       text;
+    ngx_http_entra_mdm_redis_load_t  *load;
+
+    load = ngx_http_entra_mdm_redis_load_of(conn);
+
+    if (reply->type == REDIS_REPLY_NIL) {
+        /* gone in this moment: there is an invalidation to come */
+        ngx_http_entra_mdm_redis_keys_bad(load);
+        return;
+    }
+
+    if (reply->type != REDIS_REPLY_STRING) {
+        ngx_http_entra_mdm_redis_load_error(load, reply);
+        return;
+    }
+
+    text = (entra_str_t) { reply->str, reply->len };
+
+    rc = ngx_http_entra_mdm_keys_publish(load->policy, text,
+                                         load->policy->epoch, load->log);
+
+    if (rc == NGX_ABORT) {
+        ngx_http_entra_mdm_redis_load_end(load,
+                                NGX_HTTP_ENTRA_MDM_REDIS_SUPERSEDED, NULL);
+        return;
+    }
+
+    if (rc == NGX_AGAIN) {
+        /* somebody else was publishing */
+        load->dirty |= 1u << NGX_HTTP_ENTRA_MDM_REDIS_JWKS;
+    }
+
+    load->keys_good = (rc == NGX_OK);
+    load->keys_told = 0;
+
+    ngx_http_entra_mdm_redis_load_next(load);
+}
+
+
+/* its length first: who knows what somebody has put there */
+
+static void
+ngx_http_entra_mdm_redis_keys_length(ngx_http_entra_mdm_redis_conn_t *conn,
+    redisReply *reply)
+{
+    ngx_str_t                         words[2];
+    ngx_http_entra_mdm_redis_load_t  *load;
+
+    load = ngx_http_entra_mdm_redis_load_of(conn);
+
+    if (ngx_http_entra_mdm_redis_wrong_type(reply)) {
+
+        if (!load->keys_told) {
+            ngx_http_entra_mdm_redis_log_wrong(load,
+                                  NGX_HTTP_ENTRA_MDM_REDIS_JWKS, "String");
+        }
+
+        load->keys_told = 1;
+
+        ngx_http_entra_mdm_redis_keys_bad(load);
+        return;
+    }
+
+    if (reply->type != REDIS_REPLY_INTEGER) {
+        ngx_http_entra_mdm_redis_load_error(load, reply);
+        return;
+    }
+
+    words[1] = load->policy->redis->keys[NGX_HTTP_ENTRA_MDM_REDIS_JWKS];
+
+    if (reply->integer > 0 && reply->integer <= NGX_HTTP_ENTRA_MDM_MAX_JWKS) {
+        ngx_str_set(&words[0], "GET");
+        (void) ngx_http_entra_mdm_redis_load_send(load,
+                              ngx_http_entra_mdm_redis_keys_read, words, 2);
+        return;
+    }
+
+    if (load->keys_told) {
+        /* said when it was found */
+
+    } else if (reply->integer == 0) {
+        ngx_log_error(NGX_LOG_ERR, load->log, 0,
+                      "entra_mdm: policy \"%V\" has no key \"%V\" in Redis: "
+                      "the last good key set stays in force",
+                      &load->policy->name, &words[1]);
+
+    } else {
+        ngx_log_error(NGX_LOG_ERR, load->log, 0,
+                      "entra_mdm: key \"%V\" of policy \"%V\" in Redis has %L "
+                      "bytes, the limit is %d: the last good key set stays in "
+                      "force", &words[1], &load->policy->name,
+                      (int64_t) reply->integer, NGX_HTTP_ENTRA_MDM_MAX_JWKS);
+    }
+
+    load->keys_told = 1;
+
+    ngx_http_entra_mdm_redis_keys_bad(load);
+}
+
+
+static void
+ngx_http_entra_mdm_redis_keys_get(ngx_http_entra_mdm_redis_load_t *load)
+{
+    ngx_str_t  words[2];
+
+    ngx_str_set(&words[0], "STRLEN");
+    words[1] = load->policy->redis->keys[NGX_HTTP_ENTRA_MDM_REDIS_JWKS];
+
+    (void) ngx_http_entra_mdm_redis_load_send(load,
+                           ngx_http_entra_mdm_redis_keys_length, words, 2);
+}
+
+
+/*** which keys exist ***/
+
+
+static void
+ngx_http_entra_mdm_redis_exists(ngx_http_entra_mdm_redis_load_t *load,
+    redisReply *reply, ngx_uint_t key)
+{
+    if (!load->busy) {
+        /* the answer before this one ended it */
+        return;
+    }
+
+    if (reply->type != REDIS_REPLY_INTEGER) {
+        ngx_http_entra_mdm_redis_load_error(load, reply);
+        return;
+    }
+
+    load->exist |= (reply->integer != 0) << key;
+}
+
+
+static void
+ngx_http_entra_mdm_redis_client_ids_exist(
+    ngx_http_entra_mdm_redis_conn_t *conn, redisReply *reply)
+{
+    ngx_http_entra_mdm_redis_exists(ngx_http_entra_mdm_redis_load_of(conn),
+                                    reply,
+                                    NGX_HTTP_ENTRA_MDM_REDIS_CLIENT_IDS);
+}
+
+
+static void
+ngx_http_entra_mdm_redis_tenant_ids_exist(
+    ngx_http_entra_mdm_redis_conn_t *conn, redisReply *reply)
+{
+    ngx_http_entra_mdm_redis_exists(ngx_http_entra_mdm_redis_load_of(conn),
+                                    reply,
+                                    NGX_HTTP_ENTRA_MDM_REDIS_TENANT_IDS);
+}
+
+
+/* 0: there is none.  One that is no number says no more than that it exists. */
+
+static ngx_atomic_uint_t
+ngx_http_entra_mdm_redis_number(ngx_http_entra_mdm_redis_load_t *load,
+    const redisReply *reply)
+{
+    ngx_int_t          n;
+    ngx_atomic_uint_t  last;
+
+    if (reply->type == REDIS_REPLY_NIL) {
+        return 0;
+    }
+
+    n = reply->type == REDIS_REPLY_STRING
+        ? ngx_atoi((u_char *) reply->str, reply->len) : NGX_ERROR;
+
+    if (n != NGX_ERROR) {
+        return n ? (ngx_atomic_uint_t) n : 1;
+    }
+
+    if (!load->odd_told) {
+        ngx_log_error(NGX_LOG_WARN, load->log, 0,
+                      "entra_mdm: key \"%V\" of policy \"%V\" in Redis is not "
+                      "a number",
+                      &load->policy->redis->keys[
+                          NGX_HTTP_ENTRA_MDM_REDIS_GENERATION],
+                      &load->policy->name);
+    }
+
+    load->odd_told = 1;
+
+    last = ngx_http_entra_mdm_zone(load->policy)->feed.generation;
+
+    return last ? last : 1;
+}
+
+
+static void
+ngx_http_entra_mdm_redis_generation_set(ngx_http_entra_mdm_redis_conn_t *conn,
+    redisReply *reply)
+{
+    ngx_http_entra_mdm_zone_t        *zone;
+    ngx_http_entra_mdm_redis_load_t  *load;
+
+    load = ngx_http_entra_mdm_redis_load_of(conn);
+    zone = ngx_http_entra_mdm_zone(load->policy);
+
+    /* one who may not write has no guard against lost data: README says so */
+
+    if (reply->type == REDIS_REPLY_STATUS) {
+        zone->feed.generation = 1;
+    }
+}
+
+
+/*
+ * Whoever writes lists by redis-cli alone writes no generation, by which lost
+ * data is told from emptied lists.  So the feed leaves one.
+ */
+
+static void
+ngx_http_entra_mdm_redis_generation_leave(
+    ngx_http_entra_mdm_redis_load_t *load)
+{
+    ngx_str_t  words[4];
+
+    ngx_str_set(&words[0], "SET");
+    words[1] = load->policy->redis->keys[NGX_HTTP_ENTRA_MDM_REDIS_GENERATION];
+    ngx_str_set(&words[2], "1");
+    ngx_str_set(&words[3], "NX");
+
+    (void) ngx_http_entra_mdm_redis_send(load->conn,
+                         ngx_http_entra_mdm_redis_generation_set, words, 4);
+}
+
+
+static void
+ngx_http_entra_mdm_redis_lost(ngx_http_entra_mdm_redis_load_t *load)
+{
+    ngx_uint_t                  told;
+    ngx_http_entra_mdm_zone_t  *zone;
+
+    zone = ngx_http_entra_mdm_zone(load->policy);
+
+    ngx_http_entra_mdm_zone_lock(load->policy);
+
+    told = zone->source == NGX_HTTP_ENTRA_MDM_FROM_LOST;
+
+    if (load->policy->epoch == zone->feed_epoch) {
+        zone->source = NGX_HTTP_ENTRA_MDM_FROM_LOST;
+    }
+
+    ngx_http_entra_mdm_zone_unlock(load->policy);
+
+    if (told) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, load->log, 0,
+                  "entra_mdm: Redis has lost both lists of policy \"%V\" and "
+                  "\"%V\" together, as one does that lost its data: the last "
+                  "lists stay in force until it is restored, or a list is "
+                  "written, or empty lists are confirmed through the API",
+                  &load->policy->name,
+                  &load->policy->redis->keys[
+                      NGX_HTTP_ENTRA_MDM_REDIS_GENERATION]);
+}
+
+
+static void
+ngx_http_entra_mdm_redis_generation_read(
+    ngx_http_entra_mdm_redis_conn_t *conn, redisReply *reply)
+{
+    ngx_atomic_uint_t                 generation;
+    ngx_http_entra_mdm_zone_t        *zone;
+    ngx_http_entra_mdm_redis_load_t  *load;
+
+    load = ngx_http_entra_mdm_redis_load_of(conn);
+    zone = ngx_http_entra_mdm_zone(load->policy);
+
+    if (!load->busy) {
+        return;
+    }
+
+    if (reply->type != REDIS_REPLY_STRING && reply->type != REDIS_REPLY_NIL
+        && !ngx_http_entra_mdm_redis_wrong_type(reply))
+    {
+        ngx_http_entra_mdm_redis_load_error(load, reply);
+        return;
+    }
+
+    generation = ngx_http_entra_mdm_redis_number(load, reply);
+
+    if (load->exist == 0 && generation == 0 && zone->feed.generation) {
+        ngx_http_entra_mdm_redis_lost(load);
+        ngx_http_entra_mdm_redis_load_end(load,
+                                    NGX_HTTP_ENTRA_MDM_REDIS_LOADED, NULL);
+        return;
+    }
+
+    if (generation) {
+        zone->feed.generation = generation;
+
+    } else if (load->exist) {
+        ngx_http_entra_mdm_redis_generation_leave(load);
+    }
+
+    if (zone->source == NGX_HTTP_ENTRA_MDM_FROM_LOST
+        && (load->reading & NGX_HTTP_ENTRA_MDM_REDIS_LISTS)
+           != NGX_HTTP_ENTRA_MDM_REDIS_LISTS)
+    {
+        /* it is back: both lists, or none */
+        load->dirty |= NGX_HTTP_ENTRA_MDM_REDIS_ALL;
+        load->publish = 0;
+    }
+
+    ngx_http_entra_mdm_redis_load_publish(load);
+}
+
+
+static void
+ngx_http_entra_mdm_redis_meta(ngx_http_entra_mdm_redis_load_t *load)
+{
+    ngx_str_t   words[2], *keys;
+
+    keys = load->policy->redis->keys;
+
+    ngx_str_set(&words[0], "EXISTS");
+    words[1] = keys[NGX_HTTP_ENTRA_MDM_REDIS_CLIENT_IDS];
+
+    if (ngx_http_entra_mdm_redis_load_send(load,
+                     ngx_http_entra_mdm_redis_client_ids_exist, words, 2)
+        != NGX_OK)
+    {
+        return;
+    }
+
+    words[1] = keys[NGX_HTTP_ENTRA_MDM_REDIS_TENANT_IDS];
+
+    if (ngx_http_entra_mdm_redis_load_send(load,
+                     ngx_http_entra_mdm_redis_tenant_ids_exist, words, 2)
+        != NGX_OK)
+    {
+        return;
+    }
+
+    ngx_str_set(&words[0], "GET");
+    words[1] = keys[NGX_HTTP_ENTRA_MDM_REDIS_GENERATION];
+
+    (void) ngx_http_entra_mdm_redis_load_send(load,
+                        ngx_http_entra_mdm_redis_generation_read, words, 2);
+}
+
+
+/* the next key of the pass */
+
+static void
+ngx_http_entra_mdm_redis_load_next(ngx_http_entra_mdm_redis_load_t *load)
+{
+    ngx_uint_t  i, todo;
+
+    todo = load->reading & ~load->read;
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+        if (todo & (1u << i)) {
+            load->read |= 1u << i;
+            load->scanned = i;
+            load->skipped.count = 0;
+            load->skipped.hash = 0;
+
+            ngx_http_entra_mdm_redis_scan(load);
+            return;
+        }
+    }
+
+    if ((todo & (1u << NGX_HTTP_ENTRA_MDM_REDIS_JWKS))
+        && load->policy->keys->from == NGX_HTTP_ENTRA_MDM_JWKS_REDIS)
+    {
+        load->read |= 1u << NGX_HTTP_ENTRA_MDM_REDIS_JWKS;
+
+        ngx_http_entra_mdm_redis_keys_get(load);
+        return;
+    }
+
+    ngx_http_entra_mdm_redis_meta(load);
+}
+
+
+/*** putting lists in force ***/
+
+
+/*
+ * Each list by itself: one that does not fit must not keep the other out.
+ * First the one that makes room.
+ */
+
+static ngx_uint_t
+ngx_http_entra_mdm_redis_publish_first(ngx_http_entra_mdm_redis_load_t *load)
+{
+    size_t                          now, then;
+    ngx_http_entra_mdm_snapshot_t   snapshot;
+
+    if (load->publish != NGX_HTTP_ENTRA_MDM_REDIS_LISTS) {
+        return load->publish & (1u << ENTRA_CLIENT_IDS) ? ENTRA_CLIENT_IDS
+                                                        : ENTRA_TENANT_IDS;
+    }
+
+    ngx_http_entra_mdm_snapshot(load->policy, &snapshot);
+
+    then = snapshot.lists.list[ENTRA_TENANT_IDS].ids.count;
+    now = entra_gather_set(&load->list[ENTRA_TENANT_IDS].gather).count;
+
+    return now <= then ? ENTRA_TENANT_IDS : ENTRA_CLIENT_IDS;
+}
+
+
+static void
+ngx_http_entra_mdm_redis_load_publish(ngx_http_entra_mdm_redis_load_t *load)
+{
+    ngx_int_t                     rc;
+    ngx_uint_t                    i;
+    ngx_http_entra_mdm_zone_t    *zone;
+    ngx_http_entra_mdm_change_t   change;
+
+    zone = ngx_http_entra_mdm_zone(load->policy);
+
+    while (load->publish) {
+        i = ngx_http_entra_mdm_redis_publish_first(load);
+
+        ngx_memzero(&change, sizeof(ngx_http_entra_mdm_change_t));
+
+        change.lists = 1u << i;
+        change.list[i] = entra_gather_set(&load->list[i].gather);
+        change.source = NGX_HTTP_ENTRA_MDM_FROM_REDIS;
+        change.epoch = load->policy->epoch;
+
+        rc = ngx_http_entra_mdm_lists_publish(load->policy, &change,
+                                              load->log);
+        if (rc == NGX_AGAIN) {
+            ngx_add_timer(&load->again, COALESCE);
+            return;
+        }
+
+        if (rc == NGX_ABORT) {
+            ngx_http_entra_mdm_redis_load_end(load,
+                                NGX_HTTP_ENTRA_MDM_REDIS_SUPERSEDED, NULL);
+            return;
+        }
+
+        zone->feed.refused += rc == NGX_DECLINED;
+        load->list[i].refused = rc == NGX_DECLINED;
+        load->publish &= ~(1u << i);
+    }
+
+    ngx_http_entra_mdm_redis_load_end(load, NGX_HTTP_ENTRA_MDM_REDIS_LOADED,
+                                      NULL);
+}
+
+
+static void
+ngx_http_entra_mdm_redis_load_again(ngx_event_t *ev)
+{
+    ngx_http_entra_mdm_redis_load_publish(ev->data);
+}
+
+
+/*** for the feed ***/
+
+
+static void
+ngx_http_entra_mdm_redis_load_event(ngx_http_entra_mdm_redis_load_t *load,
+    ngx_event_t *ev, ngx_event_handler_pt handler)
+{
+    ev->handler = handler;
+    ev->data = load;
+    ev->log = load->log;
+    ev->cancelable = 1;
+}
+
+
+void
+ngx_http_entra_mdm_redis_load_init(ngx_http_entra_mdm_redis_load_t *load)
+{
+    ngx_http_entra_mdm_redis_load_event(load, &load->start,
+                                        ngx_http_entra_mdm_redis_load_start);
+    ngx_http_entra_mdm_redis_load_event(load, &load->work,
+                                        ngx_http_entra_mdm_redis_load_work);
+    ngx_http_entra_mdm_redis_load_event(load, &load->again,
+                                        ngx_http_entra_mdm_redis_load_again);
+}
+
+
+void
+ngx_http_entra_mdm_redis_load_dirty(ngx_http_entra_mdm_redis_load_t *load,
+    ngx_uint_t keys)
+{
+    if (keys == 0) {
+        return;
+    }
+
+    load->dirty |= keys;
+
+    if (!load->busy && !load->start.timer_set) {
+        ngx_add_timer(&load->start, COALESCE);
+    }
+}
+
+
+void
+ngx_http_entra_mdm_redis_load_stop(ngx_http_entra_mdm_redis_load_t *load)
+{
+    load->dirty = 0;
+
+    ngx_http_entra_mdm_redis_load_clear(load);
+
+    if (load->start.timer_set) {
+        ngx_del_timer(&load->start);
+    }
+
+    if (load->again.timer_set) {
+        ngx_del_timer(&load->again);
+    }
+
+    if (load->work.posted) {
+        ngx_delete_posted_event(&load->work);
+    }
+}
+
+
+ngx_uint_t
+ngx_http_entra_mdm_redis_load_key(ngx_http_entra_mdm_redis_load_t *load,
+    const char *name, size_t len)
+{
+    ngx_str_t   *keys;
+    ngx_uint_t   i;
+
+    keys = load->policy->redis->keys;
+
+    for (i = 0; i <= NGX_HTTP_ENTRA_MDM_REDIS_GENERATION; i++) {
+        if (keys[i].len == len && ngx_memcmp(keys[i].data, name, len) == 0) {
+            return 1u << i;
+        }
+    }
+
+    return 0;
+}
+
+
+void
+ngx_http_entra_mdm_redis_load_proven(ngx_http_entra_mdm_redis_load_t *load)
+{
+    if (!load->busy && !load->dirty) {
+        ngx_http_entra_mdm_redis_load_fresh(load);
+    }
+}

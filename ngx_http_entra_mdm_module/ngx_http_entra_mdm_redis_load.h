@@ -1,0 +1,123 @@
+/*
+ * Reading the lists of a policy from Redis into its zone, in small steps.
+ */
+
+#ifndef NGX_HTTP_ENTRA_MDM_REDIS_LOAD_H
+#define NGX_HTTP_ENTRA_MDM_REDIS_LOAD_H
+
+#include "ngx_http_entra_mdm_redis_connect.h"
+
+#include "entra_gather.h"
+#include "entra_redis_error.h"
+
+
+#define NGX_HTTP_ENTRA_MDM_REDIS_SHOWN  10      /* skipped members in a log */
+
+/* bits of keys: 1 << NGX_HTTP_ENTRA_MDM_REDIS_... */
+#define NGX_HTTP_ENTRA_MDM_REDIS_LISTS                                        \
+    (1 << NGX_HTTP_ENTRA_MDM_REDIS_CLIENT_IDS                                 \
+     | 1 << NGX_HTTP_ENTRA_MDM_REDIS_TENANT_IDS)
+
+#define NGX_HTTP_ENTRA_MDM_REDIS_ALL                                          \
+    (NGX_HTTP_ENTRA_MDM_REDIS_LISTS | 1 << NGX_HTTP_ENTRA_MDM_REDIS_JWKS      \
+     | 1 << NGX_HTTP_ENTRA_MDM_REDIS_GENERATION)
+
+
+typedef struct ngx_http_entra_mdm_redis_load_s  ngx_http_entra_mdm_redis_load_t;
+
+
+/* how a pass over the keys ended */
+
+typedef enum {
+    NGX_HTTP_ENTRA_MDM_REDIS_LOADED = 0,
+    NGX_HTTP_ENTRA_MDM_REDIS_FAILED,            /* why: an error of Redis */
+    NGX_HTTP_ENTRA_MDM_REDIS_SUPERSEDED         /* another feed took over */
+} ngx_http_entra_mdm_redis_loaded_e;
+
+typedef void (*ngx_http_entra_mdm_redis_load_pt)(
+    ngx_http_entra_mdm_redis_load_t *load,
+    ngx_http_entra_mdm_redis_loaded_e how, const char *why);
+
+
+/* members that are no GUIDs */
+
+typedef struct {
+    ngx_uint_t                           count;
+    uint32_t                             hash;
+    char                                 shown[NGX_HTTP_ENTRA_MDM_REDIS_SHOWN]
+                                              [400];
+} ngx_http_entra_mdm_redis_skipped_t;
+
+
+/* one list while it is read */
+
+typedef struct {
+    entra_gather_t                       gather;
+    char                                 cursor[32];
+    uint32_t                             skipped;   /* logged last: a hash */
+    ngx_uint_t                           wrong;     /* unsigned  wrong:1; */
+    ngx_uint_t                           refused;   /* unsigned  refused:1; */
+} ngx_http_entra_mdm_redis_list_t;
+
+
+struct ngx_http_entra_mdm_redis_load_s {
+
+    /* set by the owner; the data of the connection is this load */
+    ngx_http_entra_mdm_policy_t         *policy;
+    ngx_http_entra_mdm_redis_conn_t     *conn;
+    ngx_http_entra_mdm_redis_load_pt     handler;
+    void                                *data;
+    ngx_log_t                           *log;
+
+    ngx_uint_t                           dirty;     /* keys to be read */
+    ngx_uint_t                           reading;   /* in this pass */
+    ngx_uint_t                           read;      /* of these, done */
+    ngx_uint_t                           busy;      /* unsigned  busy:1; */
+
+    ngx_http_entra_mdm_redis_list_t      list[ENTRA_LISTS];
+    ngx_uint_t                           scanned;   /* the list of the SSCAN */
+    ngx_http_entra_mdm_redis_skipped_t   skipped;
+
+    ngx_uint_t                           exist;     /* bits of the lists */
+    ngx_uint_t                           publish;   /* lists to be put in force */
+
+    /* jwks redis: the set in force is what Redis has */
+    ngx_uint_t                           keys_good; /* unsigned  keys_good:1; */
+    ngx_uint_t                           keys_told; /* unsigned  keys_told:1; */
+    ngx_uint_t                           odd_told;  /* unsigned  odd_told:1; */
+
+    ngx_event_t                          start;     /* of a pass, soon */
+    ngx_event_t                          work;      /* a piece, after others */
+    ngx_event_t                          again;     /* publishing */
+};
+
+
+/* once, on a zeroed load */
+void ngx_http_entra_mdm_redis_load_init(ngx_http_entra_mdm_redis_load_t *load);
+
+/*
+ * These keys must be read; in a moment, since changes come in swarms.  During
+ * a pass they are read once more after it.
+ */
+void ngx_http_entra_mdm_redis_load_dirty(ngx_http_entra_mdm_redis_load_t *load,
+    ngx_uint_t keys);
+
+/* the connection is gone: what was begun is forgotten */
+void ngx_http_entra_mdm_redis_load_stop(ngx_http_entra_mdm_redis_load_t *load);
+
+/*
+ * The bit of a key by its name; 0: not a key that is read.
+ */
+ngx_uint_t ngx_http_entra_mdm_redis_load_key(
+    ngx_http_entra_mdm_redis_load_t *load, const char *name, size_t len);
+
+/*
+ * The caller knows that nothing has changed since the last pass: what is in
+ * force is as old as now.  Does nothing while there are changes to be read, or
+ * if a list could not be taken.
+ */
+void ngx_http_entra_mdm_redis_load_proven(
+    ngx_http_entra_mdm_redis_load_t *load);
+
+
+#endif /* NGX_HTTP_ENTRA_MDM_REDIS_LOAD_H */
