@@ -4,6 +4,7 @@
 
 #include "ngx_http_entra_mdm_keys.h"
 #include "ngx_http_entra_mdm_file.h"
+#include "ngx_http_entra_mdm_lease.h"
 
 
 /* cf: while the configuration is read, else NULL */
@@ -92,7 +93,6 @@ void
 ngx_http_entra_mdm_keys_init(ngx_cycle_t *cycle,
     ngx_http_entra_mdm_policy_t *policy)
 {
-    uint32_t                      source;
     ngx_http_entra_mdm_keys_t    *keys;
     ngx_http_entra_mdm_zone_t    *zone;
     ngx_http_entra_mdm_change_t   change;
@@ -100,7 +100,8 @@ ngx_http_entra_mdm_keys_init(ngx_cycle_t *cycle,
     keys = policy->keys;
     zone = ngx_http_entra_mdm_zone(policy);
 
-    source = ngx_crc32_long(keys->name.data, keys->name.len) + keys->from;
+    keys->source = ngx_crc32_long(keys->name.data, keys->name.len)
+                   + keys->from;
 
     ngx_memzero(&change, sizeof(ngx_http_entra_mdm_change_t));
 
@@ -108,14 +109,19 @@ ngx_http_entra_mdm_keys_init(ngx_cycle_t *cycle,
     change.text = ngx_http_entra_mdm_str(&keys->text);
 
     if (keys->from != NGX_HTTP_ENTRA_MDM_JWKS_FILE
-        && (zone->keys_source == source || zone->keys_source == 0))
+        && (zone->keys_source == keys->source || zone->keys_source == 0))
     {
         /* the set in force is of this source, or there is none */
-        zone->keys_source = source;
+        zone->keys_source = keys->source;
         return;
     }
 
-    zone->keys_source = source;
+    if (zone->keys_source != keys->source) {
+        /* what old workers still fetch from the last one is not published */
+        ngx_http_entra_mdm_lease_reset(policy);
+    }
+
+    zone->keys_source = keys->source;
     zone->keys_fetched = keys->text.len ? ngx_time() : 0;
 
     while (ngx_http_entra_mdm_zone_publish(policy, &change) == NGX_AGAIN) {
@@ -277,6 +283,7 @@ ngx_http_entra_mdm_keys_publish(ngx_http_entra_mdm_policy_t *policy,
 
     change.keys = 1;
     change.text = text;
+    change.keys_source = policy->keys->source;
     change.epoch = epoch;
 
     zone = ngx_http_entra_mdm_zone(policy);

@@ -21,15 +21,25 @@ struct ngx_http_entra_mdm_keys_s {
     ngx_http_entra_mdm_jwks_e     from;
     ngx_str_t                     name;         /* path or URI, or "redis" */
     ngx_str_t                     text;         /* of a file, at start */
+    uint32_t                      source;       /* a hash of from and name */
 
     /* of a request, in seconds */
     time_t                        refresh;
     time_t                        min_interval;
     time_t                        max_stale;
 
+    /* where its location is */
+    ngx_str_t                     uri;
+    ngx_str_t                     args;
+    ngx_http_conf_ctx_t          *server;
+
     /* this worker's own */
     entra_jwks_t                 *jwks;
     ngx_atomic_uint_t             generation;   /* that jwks was made of */
+    ngx_http_entra_mdm_fetch_t   *fetch;        /* under way, or NULL */
+    ngx_event_t                   refresh_timer;        /* of worker 0 */
+    ngx_queue_t                   waiting;      /* requests */
+    ngx_event_t                   waiting_timer;
 };
 
 

@@ -4,7 +4,7 @@
  * its length and kid.
  */
 
-#include "ngx_http_entra_mdm_keys.h"
+#include "ngx_http_entra_mdm_lease.h"
 #include "ngx_http_entra_mdm_lists.h"
 
 #include "entra_escape.h"
@@ -168,15 +168,24 @@ static void
 ngx_http_entra_mdm_line_keys(ngx_http_entra_mdm_line_t *line,
     ngx_http_entra_mdm_policy_t *policy)
 {
+    u_char     buffer[NGX_HTTP_ENTRA_MDM_MAX_ERROR];
+    ngx_str_t  error;
+
     if (policy->keys->jwks == NULL) {
         ngx_http_entra_mdm_line(line, ", no key set from \"%V\"",
                                 &policy->keys->name);
-        return;
+
+    } else {
+        ngx_http_entra_mdm_line(line, ", key set of %uz keys, %T seconds old",
+                                (size_t) entra_jwks_count(policy->keys->jwks),
+                                ngx_http_entra_mdm_keys_age(policy));
     }
 
-    ngx_http_entra_mdm_line(line, ", key set of %uz keys, %T seconds old",
-                            (size_t) entra_jwks_count(policy->keys->jwks),
-                            ngx_http_entra_mdm_keys_age(policy));
+    error = ngx_http_entra_mdm_lease_error(policy, buffer);
+
+    if (error.len) {
+        ngx_http_entra_mdm_line(line, ", the last fetch failed: %V", &error);
+    }
 }
 
 

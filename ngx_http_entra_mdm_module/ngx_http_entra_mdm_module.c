@@ -5,7 +5,7 @@
  */
 
 #include "ngx_http_entra_mdm_api.h"
-#include "ngx_http_entra_mdm_keys.h"
+#include "ngx_http_entra_mdm_location.h"
 #include "ngx_http_entra_mdm_node.h"
 #include "ngx_http_entra_mdm_redis.h"
 
@@ -403,6 +403,10 @@ ngx_http_entra_mdm_init(ngx_conf_t *cf)
 
     if (emmcf->policies.nelts == 0) {
         return NGX_OK;
+    }
+
+    if (ngx_http_entra_mdm_locations(cf, emmcf) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);

@@ -29,6 +29,7 @@ typedef enum {
     NGX_HTTP_ENTRA_MDM_UNDECIDED = 0,
     NGX_HTTP_ENTRA_MDM_READING,         /* waiting for the request body */
     NGX_HTTP_ENTRA_MDM_READ,            /* the body is there, to be judged */
+    NGX_HTTP_ENTRA_MDM_WAITING,         /* for keys; no verdict yet */
     NGX_HTTP_ENTRA_MDM_ACCEPTED,
     NGX_HTTP_ENTRA_MDM_PASSED,          /* a device token, by policy */
     NGX_HTTP_ENTRA_MDM_REFUSED,
@@ -38,6 +39,7 @@ typedef enum {
 
 typedef struct ngx_http_entra_mdm_zone_s  ngx_http_entra_mdm_zone_t;
 typedef struct ngx_http_entra_mdm_keys_s  ngx_http_entra_mdm_keys_t;
+typedef struct ngx_http_entra_mdm_fetch_s  ngx_http_entra_mdm_fetch_t;
 typedef struct ngx_http_entra_mdm_redis_s  ngx_http_entra_mdm_redis_t;
 typedef struct ngx_http_entra_mdm_state_s  ngx_http_entra_mdm_state_t;
 
@@ -115,6 +117,18 @@ typedef struct {
 } ngx_http_entra_mdm_loc_conf_t;
 
 
+/* a request that waits for keys; kept by ngx_http_entra_mdm_wait.c */
+
+typedef struct {
+    ngx_queue_t                   queue;
+    ngx_http_request_t           *request;      /* NULL: not in the queue */
+    ngx_msec_t                    deadline;
+    ngx_atomic_uint_t             ended;        /* fetches, when it began */
+    ngx_atomic_uint_t             generation;   /* of the keys, as well */
+    ngx_uint_t                    waited;       /* unsigned  waited:1; */
+} ngx_http_entra_mdm_waiter_t;
+
+
 /*
  * What the gate knows of a request: one per main request, kept by a cleanup
  * of its pool since internal redirects forget module contexts.
@@ -134,6 +148,14 @@ typedef struct {
     entra_soap_message_t          message;
     entra_mem_t                   mem;          /* the request's pool */
     ngx_table_elt_t              *challenge;    /* WWW-Authenticate */
+    ngx_table_elt_t              *retry_after;
+
+    ngx_http_entra_mdm_waiter_t   waiter;
+    ngx_http_entra_mdm_state_e    resume;       /* when it has waited */
+    ngx_uint_t                    may_wait;     /* unsigned  may_wait:1; */
+
+    /* set by nobody but the module's own fetch of keys */
+    ngx_uint_t                    fetch;        /* unsigned  fetch:1; */
 } ngx_http_entra_mdm_ctx_t;
 
 
@@ -161,6 +183,32 @@ ngx_http_entra_mdm_ctx_t *ngx_http_entra_mdm_ctx(ngx_http_request_t *r,
 
 /* runs the phases of a waiting request again, once this event is through */
 void ngx_http_entra_mdm_wake(ngx_http_request_t *r);
+
+/* ngx_http_entra_mdm_token.c */
+
+/* where the token of this request is: BEARER or SOAP */
+ngx_http_entra_mdm_token_e ngx_http_entra_mdm_token(ngx_http_request_t *r,
+    const ngx_http_entra_mdm_loc_conf_t *emlcf);
+
+/* a body where a backend might find another token than the one judged */
+ngx_uint_t ngx_http_entra_mdm_stray_body(ngx_http_request_t *r,
+    const ngx_http_entra_mdm_loc_conf_t *emlcf,
+    ngx_http_entra_mdm_token_e token);
+
+/*
+ * Each takes the token, verifies and judges it; the verdict is in *ctx.  Of a
+ * SOAP message, head is what can be said before its body is read: ENTRA_OK
+ * means that it is to be read.  Of a body that was dropped nothing is looked
+ * at.
+ */
+entra_reason_t ngx_http_entra_mdm_bearer(ngx_http_request_t *r,
+    const ngx_http_entra_mdm_loc_conf_t *emlcf, ngx_http_entra_mdm_ctx_t *ctx);
+entra_reason_t ngx_http_entra_mdm_soap_head(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx);
+entra_reason_t ngx_http_entra_mdm_soap_dropped(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx);
+entra_reason_t ngx_http_entra_mdm_soap_body(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx);
 
 /* ngx_http_entra_mdm_body.c */
 

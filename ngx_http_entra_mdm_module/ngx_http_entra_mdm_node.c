@@ -3,6 +3,7 @@
  */
 
 #include "ngx_http_entra_mdm_activities.h"
+#include "ngx_http_entra_mdm_fetch.h"
 #include "ngx_http_entra_mdm_node.h"
 #include "ngx_http_entra_mdm_redis.h"
 
@@ -53,6 +54,10 @@ ngx_http_entra_mdm_node_start(ngx_cycle_t *cycle)
     for (i = 0; i < emmcf->policies.nelts; i++) {
         ngx_http_entra_mdm_node_epoch(policy[i]);
         ngx_http_entra_mdm_redis_start(policy[i], cycle);
+
+        if (policy[i]->keys->from == NGX_HTTP_ENTRA_MDM_JWKS_REQUEST) {
+            ngx_http_entra_mdm_fetch_start(policy[i]);
+        }
     }
 
     return NGX_OK;
@@ -71,13 +76,18 @@ ngx_http_entra_mdm_node_stop(ngx_cycle_t *cycle)
     emmcf = ngx_http_cycle_get_module_main_conf(cycle,
                                                 ngx_http_entra_mdm_module);
 
-    if (emmcf == NULL || !ngx_http_entra_mdm_node_worker()) {
+    if (emmcf == NULL) {
         return;
     }
 
     policy = emmcf->policies.elts;
 
     for (i = 0; i < emmcf->policies.nelts; i++) {
-        ngx_http_entra_mdm_redis_stop(policy[i]);
+        /* whichever worker this is: any may have a fetch under way */
+        ngx_http_entra_mdm_fetch_stop(policy[i]->keys);
+
+        if (ngx_http_entra_mdm_node_worker()) {
+            ngx_http_entra_mdm_redis_stop(policy[i]);
+        }
     }
 }

@@ -9,6 +9,11 @@
 #include "entra_tou.h"
 
 
+#define RETRY_AFTER  "30"               /* seconds */
+
+
+static ngx_int_t ngx_http_entra_mdm_retry_after(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx);
 static ngx_int_t ngx_http_entra_mdm_refuse_soap(ngx_http_request_t *r,
     const ngx_http_entra_mdm_loc_conf_t *emlcf, ngx_http_entra_mdm_ctx_t *ctx);
 static ngx_int_t ngx_http_entra_mdm_refuse_bearer(ngx_http_request_t *r,
@@ -26,11 +31,65 @@ ngx_http_entra_mdm_refuse(ngx_http_request_t *r,
 
     r->access_code = 0;
 
+    if (ngx_http_entra_mdm_retry_after(r, ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     if (ctx->token == NGX_HTTP_ENTRA_MDM_SOAP) {
         return ngx_http_entra_mdm_refuse_soap(r, emlcf, ctx);
     }
 
     return ngx_http_entra_mdm_refuse_bearer(r, emlcf, ctx);
+}
+
+
+/*** headers ***/
+
+
+static ngx_table_elt_t *
+ngx_http_entra_mdm_add_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = 1;
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->value = *value;
+
+    return h;
+}
+
+
+/*
+ * RFC 9110 10.2.3: for what passes by itself, and once for a refusal that is
+ * repeated after an error page.
+ */
+
+static ngx_int_t
+ngx_http_entra_mdm_retry_after(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx)
+{
+    static ngx_str_t  seconds = ngx_string(RETRY_AFTER);
+
+    if ((ctx->reason != ENTRA_KEYS_UNAVAILABLE
+         && ctx->reason != ENTRA_LISTS_UNAVAILABLE)
+        || ctx->retry_after != NULL)
+    {
+        return NGX_OK;
+    }
+
+    ctx->retry_after = ngx_http_entra_mdm_add_header(r, "Retry-After",
+                                                     &seconds);
+
+    return ctx->retry_after ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -175,28 +234,6 @@ ngx_http_entra_mdm_refuse_soap(ngx_http_request_t *r,
 
 
 /*** bearer ***/
-
-
-static ngx_table_elt_t *
-ngx_http_entra_mdm_add_header(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NULL;
-    }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value = *value;
-
-    return h;
-}
 
 
 /*

@@ -126,6 +126,8 @@ ngx_http_entra_mdm_jwks(ngx_conf_t *cf, ngx_http_entra_mdm_block_t *block,
 
     keys->name = value[0];
 
+    ngx_queue_init(&keys->waiting);
+
     if (ngx_strncmp(value->data, "request=", 8) == 0) {
         keys->from = NGX_HTTP_ENTRA_MDM_JWKS_REQUEST;
         keys->name.data += 8;

@@ -504,7 +504,7 @@ ngx_http_entra_mdm_next_write(ngx_http_entra_mdm_writer_t *writer,
 }
 
 
-/* takes a ticket, unless a later feed has begun */
+/* takes a ticket, unless a later feed has begun, or keys have a new source */
 
 static ngx_int_t
 ngx_http_entra_mdm_begin(ngx_http_entra_mdm_writer_t *writer,
@@ -517,7 +517,9 @@ ngx_http_entra_mdm_begin(ngx_http_entra_mdm_writer_t *writer,
 
     ngx_http_entra_mdm_zone_lock(writer->policy);
 
-    if (change->epoch && change->epoch != zone->feed_epoch) {
+    if ((change->epoch && change->epoch != zone->feed_epoch)
+        || (change->keys_source && change->keys_source != zone->keys_source))
+    {
         ngx_http_entra_mdm_zone_unlock(writer->policy);
         return NGX_ABORT;
     }

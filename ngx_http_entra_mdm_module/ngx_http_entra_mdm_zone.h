@@ -23,6 +23,8 @@
 
 #define NGX_HTTP_ENTRA_MDM_MAX_JWKS    (128 * 1024)
 
+#define NGX_HTTP_ENTRA_MDM_MAX_ERROR   128      /* bytes kept of a failure */
+
 
 #define NGX_HTTP_ENTRA_MDM_ACTIONS     4
 #define NGX_HTTP_ENTRA_MDM_SPAN        300      /* seconds */
@@ -43,7 +45,10 @@ typedef enum {
 } ngx_http_entra_mdm_source_e;
 
 
-/* one fetch of the key set at a time, whoever of the workers makes it */
+/*
+ * One fetch of the key set at a time, whoever of the workers makes it; kept
+ * by ngx_http_entra_mdm_lease.c.
+ */
 
 typedef struct {
     ngx_pid_t                     pid;          /* who fetches; 0: nobody */
@@ -54,6 +59,8 @@ typedef struct {
     ngx_atomic_t                  ended;        /* attempts, whatever came */
     ngx_atomic_t                  succeeded;
     ngx_atomic_t                  failed;
+    size_t                        error_len;    /* 0: the last one succeeded */
+    u_char                        error[NGX_HTTP_ENTRA_MDM_MAX_ERROR];
 } ngx_http_entra_mdm_lease_t;
 
 
@@ -143,6 +150,7 @@ typedef struct {
 
     ngx_uint_t                    keys;         /* unsigned  keys:1; */
     entra_str_t                   text;         /* "": none any more */
+    uint32_t                      keys_source;  /* of these keys, or 0 */
 
     ngx_atomic_uint_t             epoch;        /* of a feed, or 0 */
 
@@ -195,7 +203,8 @@ ngx_uint_t ngx_http_entra_mdm_snapshot_current(
  *   NGX_OK        in force
  *   NGX_DECLINED  two of it do not fit the zone; the last one stays
  *   NGX_AGAIN     another process is publishing: try again in a moment
- *   NGX_ABORT     change->epoch is not the latest: another feed took over
+ *   NGX_ABORT     change->epoch is not the latest: another feed took over;
+ *                 or the keys are of another source than the one in force
  *   NGX_BUSY      the lists are not those of change->expected any more
  */
 ngx_int_t ngx_http_entra_mdm_zone_publish(ngx_http_entra_mdm_policy_t *policy,

@@ -27,6 +27,7 @@ entra_verify_form(entra_str_t token, size_t max_len, const entra_mem_t *mem,
     }
 
     verdict->kid = jws->kid;
+    verdict->nonce = jws->nonce;
 
     reason = entra_claims_parse(jws->payload, mem, &verdict->claims);
 

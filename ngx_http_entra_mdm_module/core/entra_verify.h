@@ -13,6 +13,7 @@
 
 typedef struct {
     entra_str_t       kid;              /* unverified before the signature */
+    bool              nonce;            /* for Graph: never to be verified */
     bool              verified;         /* the signature is right */
     entra_claims_t    claims;           /* nobody's word unless verified */
     entra_identity_t  identity;         /* on acceptance only */

@@ -8,7 +8,8 @@ package EntraMDM::Verdict;
 #
 # A minus stands where there is no reason, hence no gate; the status may be
 # left out.  The configuration has $Headers at the http level; fleet_policy()
-# is a policy that works, for the tokens of claims_v1() and claims_v2().
+# is a policy that works, for the tokens of claims_v1() and claims_v2(); it
+# takes further lines, another name, another source of keys.
 
 use strict;
 use warnings;
@@ -27,12 +28,13 @@ EOC
 
 
 sub fleet_policy {
-    my ($lines, $name) = @_;
+    my ($lines, $name, $jwks) = @_;
 
+    $jwks //= 'file=%%DIR%%/keys.json';
     return "entra_mdm_policy " . ($name // 'fleet') . " {\n"
         . "server_url https://" . HOST . ";\n"
         . "client_id " . CLIENT_V2 . ";\ntenant_id " . TENANT . ";\n"
-        . "jwks file=%%DIR%%/keys.json;\n" . ($lines // '') . "\n}\n";
+        . "jwks $jwks;\n" . ($lines // '') . "\n}\n";
 }
 
 # Returns the request as the backend has seen it, if one did.
