@@ -10,19 +10,6 @@
 #define LINES  200                      /* at a time: some 2 ms */
 
 
-const ngx_str_t  ngx_http_entra_mdm_activity_types[ENTRA_LISTS][2] = {
-    { ngx_string("deleted_microsoft_entra_client_id"),
-      ngx_string("added_microsoft_entra_client_id") },
-    { ngx_string("deleted_microsoft_entra_tenant"),
-      ngx_string("added_microsoft_entra_tenant") },
-};
-
-const ngx_str_t  ngx_http_entra_mdm_activity_details[ENTRA_LISTS] = {
-    ngx_string("client_id"),
-    ngx_string("tenant_id"),
-};
-
-
 /* lines that are still to be written; has a pool of its own */
 
 typedef struct {
@@ -39,10 +26,9 @@ typedef struct {
 
     size_t                        actor_len;
     size_t                        role_len;
-    char                          actor[NGX_HTTP_ENTRA_MDM_ACTOR
+    char                          actor[ENTRA_ACTIVITY_ACTOR
                                         * ENTRA_ESCAPE_MAX];
-    char                          role[NGX_HTTP_ENTRA_MDM_ROLE
-                                       * ENTRA_ESCAPE_MAX];
+    char                          role[ENTRA_ACTIVITY_ROLE * ENTRA_ESCAPE_MAX];
 } ngx_http_entra_mdm_lines_t;
 
 
@@ -81,37 +67,6 @@ static ngx_http_entra_mdm_activities_t *
 ngx_http_entra_mdm_activities(ngx_http_entra_mdm_policy_t *policy)
 {
     return ngx_http_entra_mdm_zone(policy)->activities;
-}
-
-
-/* text of at most room bytes and a NUL, not cut within a character */
-
-static size_t
-ngx_http_entra_mdm_activity_cut(const ngx_str_t *text, size_t room)
-{
-    size_t  len;
-
-    len = text->len;
-
-    if (len > room) {
-        for (len = room; len && (text->data[len] & 0xc0) == 0x80; len--) {
-            /* a byte within */
-        }
-    }
-
-    return len;
-}
-
-
-static void
-ngx_http_entra_mdm_activity_text(char *to, size_t size, const ngx_str_t *text)
-{
-    size_t  len;
-
-    len = ngx_http_entra_mdm_activity_cut(text, size - 1);
-
-    ngx_memzero(to, size);
-    ngx_memcpy(to, text->data, len);
 }
 
 
@@ -177,12 +132,10 @@ ngx_http_entra_mdm_activities_write(
         activity->list = (uint8_t) list;
         activity->added = added;
 
-        ngx_http_entra_mdm_activity_text(activity->actor,
-                                         sizeof(activity->actor),
-                                         &author->actor);
-        ngx_http_entra_mdm_activity_text(activity->role,
-                                         sizeof(activity->role),
-                                         &author->role);
+        entra_activity_text(activity->actor, sizeof(activity->actor),
+                            ngx_http_entra_mdm_str(&author->actor));
+        entra_activity_text(activity->role, sizeof(activity->role),
+                            ngx_http_entra_mdm_str(&author->role));
     }
 }
 
@@ -235,21 +188,55 @@ ngx_http_entra_mdm_activities_note(ngx_http_entra_mdm_policy_t *policy,
 }
 
 
-ngx_uint_t
-ngx_http_entra_mdm_activities_count(ngx_http_entra_mdm_policy_t *policy)
+ngx_http_entra_mdm_activity_t *
+ngx_http_entra_mdm_activities_copy(ngx_http_entra_mdm_policy_t *policy,
+    size_t *n, uint64_t *last)
 {
-    ngx_uint_t                        n;
+    uint64_t                          id;
+    ngx_http_entra_mdm_activity_t    *copy;
     ngx_http_entra_mdm_activities_t  *activities;
 
     activities = ngx_http_entra_mdm_activities(policy);
 
+    *n = 0;
+
+    copy = malloc(activities->room * sizeof(ngx_http_entra_mdm_activity_t));
+    if (copy == NULL) {
+        return NULL;
+    }
+
     ngx_http_entra_mdm_zone_lock(policy);
 
-    n = (ngx_uint_t) (activities->last + 1 - activities->first);
+    *last = activities->last;
+
+    for (id = activities->first; id <= *last; id++) {
+        copy[(*n)++] = activities->entry[id % activities->room];
+    }
 
     ngx_http_entra_mdm_zone_unlock(policy);
 
-    return n;
+    return copy;
+}
+
+
+ngx_int_t
+ngx_http_entra_mdm_activities_take_over(ngx_http_entra_mdm_policy_t *policy,
+    ngx_http_entra_mdm_policy_t *old)
+{
+    size_t                          n;
+    uint64_t                        last;
+    ngx_http_entra_mdm_activity_t  *copy;
+
+    copy = ngx_http_entra_mdm_activities_copy(old, &n, &last);
+    if (copy == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_entra_mdm_activities_restore(policy, copy, n);
+
+    free(copy);
+
+    return NGX_OK;
 }
 
 
@@ -326,9 +313,9 @@ ngx_http_entra_mdm_line_write(ngx_http_entra_mdm_lines_t *lines,
     (void) entra_guid_write_typed(guid, upper, text);
 
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                  "entra_mdm: policy \"%V\" %V %*s, actor: \"%*s\", "
+                  "entra_mdm: policy \"%V\" %s %*s, actor: \"%*s\", "
                   "role: \"%*s\"", &lines->policy->name,
-                  &ngx_http_entra_mdm_activity_types[lines->list][added],
+                  entra_activity_types[lines->list][added],
                   (size_t) ENTRA_GUID_LEN, text,
                   lines->actor_len, lines->actor,
                   lines->role_len, lines->role);
@@ -500,15 +487,16 @@ failed:
 }
 
 
+/* as it is in an activity, and then escaped */
+
 static size_t
-ngx_http_entra_mdm_line_text(char *to, const ngx_str_t *text, size_t room)
+ngx_http_entra_mdm_line_text(char *to, const ngx_str_t *from, size_t size)
 {
-    size_t  len;
+    char  text[ENTRA_ACTIVITY_ACTOR + 1];
 
-    len = ngx_http_entra_mdm_activity_cut(text, room);
+    entra_activity_text(text, size, ngx_http_entra_mdm_str(from));
 
-    return entra_escape_log((entra_str_t) { (char *) text->data, len }, to)
-           - to;
+    return entra_escape_log(entra_str(text), to) - to;
 }
 
 
@@ -532,9 +520,9 @@ ngx_http_entra_mdm_activities_log(ngx_http_entra_mdm_policy_t *policy,
     lines->diff = (entra_diff_t) { &lines->from[0], &lines->to[0], 0, 0 };
     lines->actor_len = ngx_http_entra_mdm_line_text(lines->actor,
                                                     &author->actor,
-                                                    NGX_HTTP_ENTRA_MDM_ACTOR);
+                                                    ENTRA_ACTIVITY_ACTOR + 1);
     lines->role_len = ngx_http_entra_mdm_line_text(lines->role, &author->role,
-                                                   NGX_HTTP_ENTRA_MDM_ROLE);
+                                                   ENTRA_ACTIVITY_ROLE + 1);
 
     if (ngx_http_entra_mdm_lines.next == NULL) {
         ngx_queue_init(&ngx_http_entra_mdm_lines);

@@ -9,6 +9,8 @@
 
 #include "ngx_http_entra_mdm_zone.h"
 
+#include "entra_activity.h"
+
 
 /* as many as a zone has: 200, or 1000 if it is large */
 #define NGX_HTTP_ENTRA_MDM_ACTIVITIES       200
@@ -18,20 +20,8 @@
     ((NGX_HTTP_ENTRA_MDM_ACTIVITIES_MORE - NGX_HTTP_ENTRA_MDM_ACTIVITIES)     \
      * sizeof(ngx_http_entra_mdm_activity_t))
 
-#define NGX_HTTP_ENTRA_MDM_ACTOR            63
-#define NGX_HTTP_ENTRA_MDM_ROLE             15
 
-
-typedef struct {
-    uint64_t                      id;           /* 1, 2, 3 ... */
-    int64_t                       time;         /* seconds since 1970 */
-    entra_guid_t                  guid;
-    uint32_t                      upper;        /* as it was typed */
-    uint8_t                       list;         /* ENTRA_..._IDS */
-    uint8_t                       added;        /* 0: deleted */
-    char                          actor[NGX_HTTP_ENTRA_MDM_ACTOR + 1];
-    char                          role[NGX_HTTP_ENTRA_MDM_ROLE + 1];
-} ngx_http_entra_mdm_activity_t;
+typedef entra_activity_t  ngx_http_entra_mdm_activity_t;
 
 
 /* the ring; guarded by the zone's mutex */
@@ -50,11 +40,6 @@ typedef struct {
     ngx_str_t                     actor;
     ngx_str_t                     role;
 } ngx_http_entra_mdm_author_t;
-
-
-/* of activities as the API and the state file name them */
-extern const ngx_str_t  ngx_http_entra_mdm_activity_types[ENTRA_LISTS][2];
-extern const ngx_str_t  ngx_http_entra_mdm_activity_details[ENTRA_LISTS];
 
 
 /* at the birth of a zone; NULL: it is too small */
@@ -85,9 +70,16 @@ ngx_uint_t ngx_http_entra_mdm_activities_read(
     ngx_http_entra_mdm_policy_t *policy, ngx_uint_t skip,
     ngx_http_entra_mdm_activity_t *to, ngx_uint_t n, ngx_uint_t *total);
 
-/* how many there are */
-ngx_uint_t ngx_http_entra_mdm_activities_count(
-    ngx_http_entra_mdm_policy_t *policy);
+/* those of another zone of the policy; NGX_ERROR: no memory */
+ngx_int_t ngx_http_entra_mdm_activities_take_over(
+    ngx_http_entra_mdm_policy_t *policy, ngx_http_entra_mdm_policy_t *old);
+
+/*
+ * A copy of all, oldest first, to be given back with free(); a thread may
+ * call it.  *last is the ID of the newest, or 0.  NULL: no memory.
+ */
+ngx_http_entra_mdm_activity_t *ngx_http_entra_mdm_activities_copy(
+    ngx_http_entra_mdm_policy_t *policy, size_t *n, uint64_t *last);
 
 /*
  * Puts n activities, oldest first and with their IDs, into a zone that has

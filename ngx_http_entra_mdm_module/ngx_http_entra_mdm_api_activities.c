@@ -44,12 +44,11 @@ ngx_http_entra_mdm_activities_one(ngx_http_entra_mdm_text_t *text,
     ngx_http_entra_mdm_text(text, "{\"id\":\"%uL\",\"created_at\":",
                             activity->id);
     ngx_http_entra_mdm_text_time(text, activity->time);
-    ngx_http_entra_mdm_text(text, ",\"type\":\"%V\",\"details\":{\"%V\":"
+    ngx_http_entra_mdm_text(text, ",\"type\":\"%s\",\"details\":{\"%s\":"
                             "\"%*s\"},\"actor\":",
-                            &ngx_http_entra_mdm_activity_types[activity->list]
-                                                         [activity->added],
-                            &ngx_http_entra_mdm_activity_details
-                                                         [activity->list],
+                            entra_activity_types[activity->list]
+                                                [activity->added],
+                            entra_activity_details[activity->list],
                             (size_t) ENTRA_GUID_LEN, guid);
     ngx_http_entra_mdm_text_string(text, entra_str(activity->actor));
     ngx_http_entra_mdm_text(text, ",\"role\":");

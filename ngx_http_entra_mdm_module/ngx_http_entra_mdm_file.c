@@ -5,6 +5,44 @@
 #include "ngx_http_entra_mdm_file.h"
 
 
+ngx_int_t
+ngx_http_entra_mdm_file_stamp(const ngx_str_t *path, ngx_uint_t nofollow,
+    ngx_http_entra_mdm_stamp_t *stamp)
+{
+    ngx_int_t        rc;
+    ngx_file_info_t  fi;
+
+    ngx_memzero(stamp, sizeof(ngx_http_entra_mdm_stamp_t));
+
+    rc = nofollow ? ngx_link_info(path->data, &fi)
+                  : ngx_file_info(path->data, &fi);
+
+    if (rc == NGX_FILE_ERROR) {
+        return ngx_errno == NGX_ENOENT ? NGX_DECLINED : NGX_ERROR;
+    }
+
+    stamp->dev = fi.st_dev;
+    stamp->ino = fi.st_ino;
+    stamp->size = fi.st_size;
+    stamp->sec = fi.st_ctime;
+#if !(NGX_DARWIN)
+    stamp->nsec = fi.st_ctim.tv_nsec;
+#endif
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_entra_mdm_stamp_eq(const ngx_http_entra_mdm_stamp_t *one,
+    const ngx_http_entra_mdm_stamp_t *two)
+{
+    return one->dev == two->dev && one->ino == two->ino
+           && one->size == two->size && one->sec == two->sec
+           && one->nsec == two->nsec;
+}
+
+
 static ngx_int_t
 ngx_http_entra_mdm_file_failed(ngx_http_entra_mdm_file_t *file, ngx_err_t err,
     const char *why)

@@ -3,13 +3,10 @@
  */
 
 #include "ngx_http_entra_mdm_keys.h"
-#include "ngx_http_entra_mdm_file.h"
 #include "ngx_http_entra_mdm_lease.h"
 
 
-/* cf: while the configuration is read, else NULL */
-
-static void
+void
 ngx_http_entra_mdm_keys_log_unusable(ngx_conf_t *cf, ngx_log_t *log,
     const entra_jwks_t *jwks, const ngx_str_t *name)
 {
@@ -43,49 +40,10 @@ ngx_http_entra_mdm_keys_log_unusable(ngx_conf_t *cf, ngx_log_t *log,
 /*** at start ***/
 
 
-ngx_int_t
-ngx_http_entra_mdm_keys_file(ngx_conf_t *cf, ngx_http_entra_mdm_keys_t *keys)
+uint32_t
+ngx_http_entra_mdm_keys_source(const ngx_http_entra_mdm_keys_t *keys)
 {
-    ngx_int_t                   rc;
-    const char                 *error;
-    entra_jwks_t               *jwks;
-    ngx_http_entra_mdm_file_t   file;
-
-    rc = ngx_http_entra_mdm_file_read(&keys->name, NGX_HTTP_ENTRA_MDM_MAX_JWKS,
-                                      0, &file);
-    if (rc != NGX_OK) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, file.err,
-                           "the key set \"%V\" of \"jwks\" %s", &keys->name,
-                           file.why);
-        return NGX_ERROR;
-    }
-
-    keys->text.data = ngx_pnalloc(cf->pool, file.text.len);
-    keys->text.len = file.text.len;
-
-    if (keys->text.data == NULL) {
-        free((void *) file.text.data);
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(keys->text.data, file.text.data, file.text.len);
-
-    free((void *) file.text.data);
-
-    jwks = entra_jwks_parse(ngx_http_entra_mdm_str(&keys->text), &error);
-
-    if (jwks == NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" of \"jwks\" is not a key set: %s",
-                           &keys->name, error);
-        return NGX_ERROR;
-    }
-
-    ngx_http_entra_mdm_keys_log_unusable(cf, NULL, jwks, &keys->name);
-
-    entra_jwks_free(jwks);
-
-    return NGX_OK;
+    return ngx_crc32_long(keys->name.data, keys->name.len) + keys->from;
 }
 
 
@@ -100,8 +58,7 @@ ngx_http_entra_mdm_keys_init(ngx_cycle_t *cycle,
     keys = policy->keys;
     zone = ngx_http_entra_mdm_zone(policy);
 
-    keys->source = ngx_crc32_long(keys->name.data, keys->name.len)
-                   + keys->from;
+    keys->source = ngx_http_entra_mdm_keys_source(keys);
 
     ngx_memzero(&change, sizeof(ngx_http_entra_mdm_change_t));
 

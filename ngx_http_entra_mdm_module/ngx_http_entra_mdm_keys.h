@@ -23,6 +23,16 @@ struct ngx_http_entra_mdm_keys_s {
     ngx_str_t                     text;         /* of a file, at start */
     uint32_t                      source;       /* a hash of from and name */
 
+    /* of a file: what has been read last, whatever came of it */
+    time_t                        check;        /* every so many seconds */
+    ngx_http_entra_mdm_stamp_t    stamp;
+    uint32_t                      read;         /* a hash of the text */
+    size_t                        read_len;
+    uint32_t                      how;          /* it could not be read */
+    ngx_event_t                   timer;
+    unsigned                      settled:1;    /* a change would show */
+    unsigned                      unreadable:1;
+
     /* of a request, in seconds */
     time_t                        refresh;
     time_t                        min_interval;
@@ -43,12 +53,9 @@ struct ngx_http_entra_mdm_keys_s {
 };
 
 
-/*
- * Reads the file of "jwks file=" into keys->text; NGX_ERROR: it holds no key
- * set, and the log says why.
- */
-ngx_int_t ngx_http_entra_mdm_keys_file(ngx_conf_t *cf,
-    ngx_http_entra_mdm_keys_t *keys);
+/* names the keys that may not be used; cf: at start, else NULL */
+void ngx_http_entra_mdm_keys_log_unusable(ngx_conf_t *cf, ngx_log_t *log,
+    const entra_jwks_t *jwks, const ngx_str_t *name);
 
 /*
  * Once a new configuration is sure to be used: keys of another source are no
@@ -56,6 +63,9 @@ ngx_int_t ngx_http_entra_mdm_keys_file(ngx_conf_t *cf,
  */
 void ngx_http_entra_mdm_keys_init(ngx_cycle_t *cycle,
     ngx_http_entra_mdm_policy_t *policy);
+
+/* tells keys of one source from those of another */
+uint32_t ngx_http_entra_mdm_keys_source(const ngx_http_entra_mdm_keys_t *keys);
 
 /*
  * The keys in force, built once a generation and worker.  NULL with

@@ -8,6 +8,7 @@
 #include "ngx_http_entra_mdm_location.h"
 #include "ngx_http_entra_mdm_node.h"
 #include "ngx_http_entra_mdm_redis.h"
+#include "ngx_http_entra_mdm_state.h"
 
 
 static void *ngx_http_entra_mdm_create_main_conf(ngx_conf_t *cf);
@@ -158,6 +159,10 @@ ngx_http_entra_mdm_init_main_conf(ngx_conf_t *cf, void *conf)
         if (ngx_http_entra_mdm_redis_resolve(cf, policy[i]) != NGX_OK) {
             return NGX_CONF_ERROR;
         }
+    }
+
+    if (ngx_http_entra_mdm_state_directories(cf, emmcf) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     ngx_str_set(&name, "request_id");
@@ -486,5 +491,5 @@ ngx_http_entra_mdm_init_module(ngx_cycle_t *cycle)
         }
     }
 
-    return NGX_OK;
+    return ngx_http_entra_mdm_node_reload(cycle);
 }

@@ -4,8 +4,10 @@
 
 #include "ngx_http_entra_mdm_activities.h"
 #include "ngx_http_entra_mdm_fetch.h"
+#include "ngx_http_entra_mdm_key_file.h"
 #include "ngx_http_entra_mdm_node.h"
 #include "ngx_http_entra_mdm_redis.h"
+#include "ngx_http_entra_mdm_state.h"
 
 
 /* the cache manager and loader are numbered 0 as well, but are no workers */
@@ -58,6 +60,14 @@ ngx_http_entra_mdm_node_start(ngx_cycle_t *cycle)
         if (policy[i]->keys->from == NGX_HTTP_ENTRA_MDM_JWKS_REQUEST) {
             ngx_http_entra_mdm_fetch_start(policy[i]);
         }
+
+        if (policy[i]->keys->from == NGX_HTTP_ENTRA_MDM_JWKS_FILE) {
+            ngx_http_entra_mdm_key_file_start(cycle, policy[i]);
+        }
+
+        if (policy[i]->state) {
+            ngx_http_entra_mdm_state_start(cycle, policy[i]);
+        }
     }
 
     return NGX_OK;
@@ -86,8 +96,37 @@ ngx_http_entra_mdm_node_stop(ngx_cycle_t *cycle)
         /* whichever worker this is: any may have a fetch under way */
         ngx_http_entra_mdm_fetch_stop(policy[i]->keys);
 
-        if (ngx_http_entra_mdm_node_worker()) {
-            ngx_http_entra_mdm_redis_stop(policy[i]);
+        if (!ngx_http_entra_mdm_node_worker()) {
+            continue;
+        }
+
+        ngx_http_entra_mdm_redis_stop(policy[i]);
+        ngx_http_entra_mdm_key_file_stop(policy[i]);
+
+        if (policy[i]->state) {
+            ngx_http_entra_mdm_state_stop(policy[i]);
         }
     }
+}
+
+
+/*
+ * Without a master, a reload makes no new process: nginx goes on with the new
+ * cycle, and frees the old one's zones and, some time later, memory.
+ */
+
+ngx_int_t
+ngx_http_entra_mdm_node_reload(ngx_cycle_t *cycle)
+{
+    ngx_cycle_t  *old;
+
+    old = (ngx_cycle_t *) ngx_cycle;
+
+    if (ngx_process != NGX_PROCESS_SINGLE || ngx_is_init_cycle(old)) {
+        return NGX_OK;
+    }
+
+    ngx_http_entra_mdm_node_stop(old);
+
+    return ngx_http_entra_mdm_node_start(cycle);
 }

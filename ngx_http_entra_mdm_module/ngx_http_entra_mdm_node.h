@@ -14,5 +14,8 @@
 ngx_int_t ngx_http_entra_mdm_node_start(ngx_cycle_t *cycle);
 void ngx_http_entra_mdm_node_stop(ngx_cycle_t *cycle);
 
+/* a new cycle is sure to be used; calls both where no process is new */
+ngx_int_t ngx_http_entra_mdm_node_reload(ngx_cycle_t *cycle);
+
 
 #endif /* NGX_HTTP_ENTRA_MDM_NODE_H */

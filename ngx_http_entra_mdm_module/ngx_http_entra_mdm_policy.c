@@ -4,7 +4,7 @@
  * directive, value, file and line.
  */
 
-#include "ngx_http_entra_mdm_policy.h"
+#include "ngx_http_entra_mdm_state.h"
 
 #include "entra_url.h"
 
@@ -73,6 +73,7 @@ static ngx_http_entra_mdm_directive_t  ngx_http_entra_mdm_directives[] = {
     { ngx_string("jwks"), 1, 4, 0, ngx_http_entra_mdm_jwks },
     { ngx_string("zone"), 1, 1, 0, ngx_http_entra_mdm_zone_size },
     { ngx_string("redis"), 1, MANY, 0, ngx_http_entra_mdm_redis },
+    { ngx_string("state"), 1, 1, 0, ngx_http_entra_mdm_state },
     { ngx_string("header_prefix"), 1, 1, 0, ngx_http_entra_mdm_header_prefix },
     { ngx_string("soap_fault_status"), 1, 1, 0,
       ngx_http_entra_mdm_soap_fault_status },

@@ -3,20 +3,53 @@
  * where they are kept.
  */
 
+#include "ngx_http_entra_mdm_key_file.h"
 #include "ngx_http_entra_mdm_policy.h"
+
+
+#define MAX_CHECK  (24 * 3600)
 
 
 /*** keys ***/
 
 
 static ngx_int_t
-ngx_http_entra_mdm_jwks_file(ngx_conf_t *cf, ngx_http_entra_mdm_keys_t *keys)
+ngx_http_entra_mdm_jwks_file(ngx_conf_t *cf, ngx_http_entra_mdm_keys_t *keys,
+    ngx_str_t *value, ngx_uint_t n)
 {
+    ngx_str_t  text;
+
+    keys->check = 60;
+
+    if (n) {
+        text.data = value->data + sizeof("check=") - 1;
+        text.len = value->len - (sizeof("check=") - 1);
+
+        if (n > 1 || ngx_strncmp(value->data, "check=", 6) != 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" in \"jwks\", a file "
+                               "takes only \"check=\" and a time",
+                               &value[n - 1]);
+            return NGX_ERROR;
+        }
+
+        keys->check = ngx_parse_time(&text, 1);
+
+        if (keys->check == (time_t) NGX_ERROR || keys->check < 1
+            || keys->check > MAX_CHECK)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid value \"%V\" in \"jwks\", it must be "
+                               "a time from 1s to 1d", value);
+            return NGX_ERROR;
+        }
+    }
+
     if (ngx_conf_full_name(cf->cycle, &keys->name, 1) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return ngx_http_entra_mdm_keys_file(cf, keys);
+    return ngx_http_entra_mdm_key_file(cf, keys);
 }
 
 
@@ -100,7 +133,7 @@ ngx_http_entra_mdm_jwks_cleanup(void *data)
 }
 
 
-/* file=PATH | request=URI [TIMES] | redis */
+/* file=PATH [check=TIME] | request=URI [TIMES] | redis */
 
 char *
 ngx_http_entra_mdm_jwks(ngx_conf_t *cf, ngx_http_entra_mdm_block_t *block,
@@ -143,14 +176,15 @@ ngx_http_entra_mdm_jwks(ngx_conf_t *cf, ngx_http_entra_mdm_block_t *block,
         return rc == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
     }
 
-    if (n > 1) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"jwks %V\" takes no parameter, not \"%V\"",
-                           &value[0], &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
     if (ngx_strcmp(value->data, "redis") == 0) {
+
+        if (n > 1) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"jwks redis\" takes no parameter, not "
+                               "\"%V\"", &value[1]);
+            return NGX_CONF_ERROR;
+        }
+
         keys->from = NGX_HTTP_ENTRA_MDM_JWKS_REDIS;
         return NGX_CONF_OK;
     }
@@ -163,7 +197,7 @@ ngx_http_entra_mdm_jwks(ngx_conf_t *cf, ngx_http_entra_mdm_block_t *block,
     keys->name.data += 5;
     keys->name.len -= 5;
 
-    rc = ngx_http_entra_mdm_jwks_file(cf, keys);
+    rc = ngx_http_entra_mdm_jwks_file(cf, keys, &value[1], n - 1);
 
     return rc == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
@@ -194,7 +228,6 @@ ngx_int_t
 ngx_http_entra_mdm_sources_done(ngx_conf_t *cf,
     ngx_http_entra_mdm_block_t *block)
 {
-    size_t                        needed;
     ngx_http_entra_mdm_policy_t  *policy;
 
     policy = block->policy;
@@ -221,16 +254,10 @@ ngx_http_entra_mdm_sources_done(ngx_conf_t *cf,
         policy->keys->max_stale = policy->live_max_stale;
     }
 
-    needed = ngx_http_entra_mdm_zone_needed(policy->rules.client_ids.count
-                                            + policy->rules.tenant_ids.count,
-                                            policy->keys->text.len);
-
-    if (block->zone_size < needed) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "zone of policy \"%V\" has %uz bytes and needs %uz: "
-                      "raise \"zone\" to %uzk or more in %V:%ui",
-                      &policy->name, block->zone_size, needed,
-                      (needed + 1023) / 1024, &policy->file, policy->line);
+    if (ngx_http_entra_mdm_zone_fits(policy, block->zone_size, 0,
+                                     policy->keys->text.len, cf->log)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

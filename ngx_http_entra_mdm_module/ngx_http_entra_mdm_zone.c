@@ -4,6 +4,7 @@
 
 #include "ngx_http_entra_mdm_activities.h"
 #include "ngx_http_entra_mdm_refusals.h"
+#include "ngx_http_entra_mdm_state.h"
 
 
 /* as much is copied under the mutex, at a time: some ten microseconds */
@@ -68,6 +69,30 @@ ngx_http_entra_mdm_zone_needed(size_t ids, size_t text)
 
 
 ngx_int_t
+ngx_http_entra_mdm_zone_fits(ngx_http_entra_mdm_policy_t *policy, size_t size,
+    size_t ids, size_t text, ngx_log_t *log)
+{
+    size_t  needed;
+
+    needed = ngx_http_entra_mdm_zone_needed(policy->rules.client_ids.count
+                                            + policy->rules.tenant_ids.count
+                                            + ids, text);
+
+    if (size >= needed) {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, log, 0,
+                  "zone of policy \"%V\" has %uz bytes and needs %uz: "
+                  "raise \"zone\" to %uzk or more in %V:%ui",
+                  &policy->name, size, needed, (needed + 1023) / 1024,
+                  &policy->file, policy->line);
+
+    return NGX_ERROR;
+}
+
+
+ngx_int_t
 ngx_http_entra_mdm_zone_add(ngx_conf_t *cf,
     ngx_http_entra_mdm_policy_t *policy, size_t size)
 {
@@ -88,7 +113,10 @@ ngx_http_entra_mdm_zone_add(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
+    /* until there is a zone, which may be the old cycle's */
+
     policy->zone->init = ngx_http_entra_mdm_zone_init;
+    policy->zone->data = policy;
 
     return NGX_OK;
 }
@@ -124,11 +152,126 @@ ngx_http_entra_mdm_zone_halves(ngx_slab_pool_t *shpool,
 }
 
 
+/* the zone of that name in the cycle that is still in force, or NULL */
+
+static ngx_shm_zone_t *
+ngx_http_entra_mdm_zone_old(ngx_shm_zone_t *shm_zone)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_shm_zone_t   *old;
+
+    if (ngx_is_init_cycle((ngx_cycle_t *) ngx_cycle)) {
+        return NULL;
+    }
+
+    part = (ngx_list_part_t *) &ngx_cycle->shared_memory.part;
+
+    for ( /* void */ ; part; part = part->next) {
+        old = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (old[i].tag == shm_zone->tag
+                && old[i].shm.name.len == shm_zone->shm.name.len
+                && ngx_strncmp(old[i].shm.name.data, shm_zone->shm.name.data,
+                               shm_zone->shm.name.len) == 0)
+            {
+                return &old[i];
+            }
+        }
+    }
+
+    return NULL;
+}
+
+
+/*
+ * A zone of another size takes over what the old one has in force: the state
+ * may be some moments behind, and a removal must not come undone.
+ */
+
+static ngx_int_t
+ngx_http_entra_mdm_zone_take_over(ngx_http_entra_mdm_policy_t *policy,
+    ngx_shm_zone_t *shm_zone, ngx_log_t *log)
+{
+    ngx_uint_t                      i;
+    ngx_http_entra_mdm_mark_t       mark;
+    ngx_http_entra_mdm_zone_t      *zone, *from;
+    ngx_http_entra_mdm_policy_t     old;
+    ngx_http_entra_mdm_change_t     change;
+    ngx_http_entra_mdm_snapshot_t   snapshot;
+
+    ngx_memzero(&old, sizeof(ngx_http_entra_mdm_policy_t));
+    ngx_memzero(&change, sizeof(ngx_http_entra_mdm_change_t));
+
+    old.zone = shm_zone;
+    change.keys = 1;
+
+    zone = ngx_http_entra_mdm_zone(policy);
+    from = ngx_http_entra_mdm_zone(&old);
+
+    do {
+        ngx_http_entra_mdm_zone_mark(&old, &snapshot, &mark);
+
+        for (i = 0; i < ENTRA_LISTS; i++) {
+            change.list[i] = snapshot.lists.list[i].ids;
+        }
+
+        change.lists = mark.lists_known;
+        change.source = mark.source;
+        change.text = snapshot.keys;
+
+        if (ngx_http_entra_mdm_zone_fits(policy, policy->zone->shm.size,
+                                         change.list[ENTRA_CLIENT_IDS].count
+                                         + change.list[ENTRA_TENANT_IDS].count,
+                                         change.text.len, log)
+            != NGX_OK
+            || ngx_http_entra_mdm_zone_publish(policy, &change) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+    } while (!ngx_http_entra_mdm_snapshot_current(&old, &snapshot));
+
+    zone->feed.generation = mark.generation;
+    zone->keys_fetched = mark.keys_fetched;
+    zone->keys_source = from->keys_source;
+    zone->lists_updated = mark.lists_updated;
+    zone->state.stamp = from->state.stamp;
+
+    return ngx_http_entra_mdm_activities_take_over(policy, &old);
+}
+
+
+/* what is known before anybody has answered */
+
+static ngx_int_t
+ngx_http_entra_mdm_zone_fill(ngx_http_entra_mdm_policy_t *policy,
+    ngx_log_t *log)
+{
+    ngx_shm_zone_t  *old;
+
+    old = ngx_http_entra_mdm_zone_old(policy->zone);
+
+    if (old) {
+        return ngx_http_entra_mdm_zone_take_over(policy, old, log);
+    }
+
+    if (policy->state) {
+        return ngx_http_entra_mdm_state_load(policy, log);
+    }
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_http_entra_mdm_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 {
-    ngx_slab_pool_t            *shpool;
-    ngx_http_entra_mdm_zone_t  *zone;
+    ngx_slab_pool_t              *shpool;
+    ngx_http_entra_mdm_zone_t    *zone;
+    ngx_http_entra_mdm_policy_t  *policy;
 
     if (data) {
         /* a reload: the old cycle's zone, counters and all */
@@ -136,6 +279,7 @@ ngx_http_entra_mdm_zone_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_OK;
     }
 
+    policy = shm_zone->data;
     shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
 
     if (shm_zone->shm.exists) {
@@ -161,7 +305,7 @@ ngx_http_entra_mdm_zone_init(ngx_shm_zone_t *shm_zone, void *data)
     shpool->data = zone;
     shm_zone->data = zone;
 
-    return NGX_OK;
+    return ngx_http_entra_mdm_zone_fill(policy, shm_zone->shm.log);
 }
 
 
@@ -328,6 +472,30 @@ ngx_http_entra_mdm_snapshot_current(ngx_http_entra_mdm_policy_t *policy,
     ngx_memory_barrier();
 
     return ngx_http_entra_mdm_zone(policy)->published == snapshot->number;
+}
+
+
+void
+ngx_http_entra_mdm_zone_mark(ngx_http_entra_mdm_policy_t *policy,
+    ngx_http_entra_mdm_snapshot_t *snapshot, ngx_http_entra_mdm_mark_t *mark)
+{
+    ngx_http_entra_mdm_zone_t  *zone;
+
+    zone = ngx_http_entra_mdm_zone(policy);
+
+    ngx_http_entra_mdm_zone_lock(policy);
+
+    ngx_http_entra_mdm_snapshot(policy, snapshot);
+
+    mark->published = zone->published;
+    mark->lists_known = zone->lists_known;
+    mark->source = zone->source;
+    mark->generation = zone->feed.generation;
+    mark->keys_fetched = zone->keys_fetched;
+    mark->lists_updated = zone->lists_updated;
+    mark->activities = zone->activities->last;
+
+    ngx_http_entra_mdm_zone_unlock(policy);
 }
 
 

@@ -13,6 +13,7 @@
 #ifndef NGX_HTTP_ENTRA_MDM_ZONE_H
 #define NGX_HTTP_ENTRA_MDM_ZONE_H
 
+#include "ngx_http_entra_mdm_file.h"
 #include "ngx_http_entra_mdm_module.h"
 
 
@@ -76,12 +77,29 @@ typedef struct {
 } ngx_http_entra_mdm_feed_t;
 
 
+/* how far a zone has come: what tells that it is to be saved again */
+
+typedef struct {
+    ngx_atomic_uint_t             published;
+    ngx_uint_t                    lists_known;
+    ngx_http_entra_mdm_source_e   source;
+    ngx_atomic_uint_t             generation;   /* in Redis */
+    time_t                        keys_fetched;
+    time_t                        lists_updated;
+    uint64_t                      activities;   /* ID of the last one */
+} ngx_http_entra_mdm_mark_t;
+
+
 /* what has become of the state file */
 
 typedef struct {
     ngx_atomic_t                  written;
     ngx_atomic_t                  failed;
     ngx_atomic_t                  failing;      /* the last one failed */
+
+    /* of worker 0: what the file holds, and which file that is */
+    ngx_http_entra_mdm_mark_t     saved;
+    ngx_http_entra_mdm_stamp_t    stamp;
 } ngx_http_entra_mdm_writes_t;
 
 
@@ -167,11 +185,22 @@ ngx_int_t ngx_http_entra_mdm_zone_add(ngx_conf_t *cf,
 /* what a zone must have for two snapshots with so many IDs and bytes of keys */
 size_t ngx_http_entra_mdm_zone_needed(size_t ids, size_t text);
 
+/*
+ * Whether a zone of size bytes has room for so many live IDs beside the
+ * configured ones, twice, and bytes of keys; NGX_ERROR: no, told in the log.
+ */
+ngx_int_t ngx_http_entra_mdm_zone_fits(ngx_http_entra_mdm_policy_t *policy,
+    size_t size, size_t ids, size_t text, ngx_log_t *log);
+
 ngx_http_entra_mdm_zone_t *ngx_http_entra_mdm_zone(
     ngx_http_entra_mdm_policy_t *policy);
 
 void ngx_http_entra_mdm_zone_lock(ngx_http_entra_mdm_policy_t *policy);
 void ngx_http_entra_mdm_zone_unlock(ngx_http_entra_mdm_policy_t *policy);
+
+/* a snapshot and the mark that belongs to it */
+void ngx_http_entra_mdm_zone_mark(ngx_http_entra_mdm_policy_t *policy,
+    ngx_http_entra_mdm_snapshot_t *snapshot, ngx_http_entra_mdm_mark_t *mark);
 
 /* adds one to the decisions of that kind */
 void ngx_http_entra_mdm_zone_count(ngx_http_entra_mdm_ctx_t *ctx);

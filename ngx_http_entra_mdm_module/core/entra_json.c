@@ -34,9 +34,19 @@ entra_json_failure(const json_error_t *error)
 entra_reason_t
 entra_json_object(entra_str_t text, json_t **object)
 {
+    int  line;
+
+    return entra_json_object_line(text, object, &line);
+}
+
+
+entra_reason_t
+entra_json_object_line(entra_str_t text, json_t **object, int *line)
+{
     json_error_t  error;
 
     *object = NULL;
+    *line = 0;
 
     /* jansson overlooks a NUL right behind a number or a word */
 
@@ -53,6 +63,7 @@ entra_json_object(entra_str_t text, json_t **object)
     }
 
     if (*object == NULL) {
+        *line = error.line > 0 ? error.line : 0;
         return entra_json_failure(&error);
     }
 

@@ -21,6 +21,10 @@
  */
 entra_reason_t entra_json_object(entra_str_t text, json_t **object);
 
+/* the same; where it is malformed, *line is the one that shows it, or 0 */
+entra_reason_t entra_json_object_line(entra_str_t text, json_t **object,
+    int *line);
+
 /* the bytes of a string, NUL-terminated, as long-lived as the value */
 entra_str_t entra_json_str(const json_t *string);
 

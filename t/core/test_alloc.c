@@ -16,6 +16,7 @@
 #include "entra_gather.h"
 #include "entra_issuer.h"
 #include "entra_soap.h"
+#include "entra_state.h"
 #include "entra_tou.h"
 #include "entra_verify.h"
 #include "token.h"
@@ -749,6 +750,45 @@ run_claims_get(void)
 }
 
 
+static const char  state_text[] =
+    "{\n\"version\": 1,\n\"policy\": \"fleet\",\n\"saved\": 5,\n"
+    "\"client_ids\": [\n    \"" TOKEN_CLIENT "\"\n],\n"
+    "\"lists_updated\": 3,\n\"lists_source\": \"redis\",\n"
+    "\"redis_generation\": 2,\n\"jwks_source\": \"redis\",\n"
+    "\"jwks_fetched\": 1,\n"
+    "\"jwks\": {\"keys\": [\n    {\"kid\":\"one\"}\n]}\n}\n";
+
+
+static result_t
+run_state(void)
+{
+    char           error[ENTRA_STATE_ERROR];
+    result_t       result;
+    entra_str_t    text;
+    entra_state_t  state;
+
+    if (!entra_state_read(entra_lit(state_text), &state, error)) {
+        return strcmp(error, "out of memory") == 0 ? RESULT_REFUSED
+                                                   : RESULT_MISLED;
+    }
+
+    state.policy = entra_lit("fleet");
+
+    if (!entra_state_write(&state, &text, error)) {
+        entra_state_free(&state);
+        return strstr(error, "memory") != NULL ? RESULT_REFUSED : RESULT_WRONG;
+    }
+
+    result = entra_str_eq(text, entra_lit(state_text)) ? RESULT_RIGHT
+                                                       : RESULT_WRONG;
+
+    entra_state_free(&state);
+    free((void *) (uintptr_t) text.data);
+
+    return result;
+}
+
+
 /*** making it ready ***/
 
 
@@ -883,6 +923,7 @@ main(void)
     exhaust("device", run_device);
     exhaust("claim", run_claims_get);
     exhaust("gather", run_gather);
+    exhaust("state", run_state);
 
     entra_jwks_free(jwks);
     pool_free(&keep);
