@@ -435,9 +435,9 @@ ngx_http_entra_mdm_redis_contradiction(ngx_http_entra_mdm_redis_t *redis,
 #if !(NGX_ENTRA_HAVE_REDIS_TLS)
 
     if (redis->url.tls) {
-        return "rediss:// needs TLS, which the hiredis that this module was "
-               "built with does not have (hiredis 1.0 or later with "
-               "hiredis_ssl does)";
+        return "the hiredis that this module was built with has no TLS, which "
+               "rediss:// needs: build it with hiredis 1.0 or later and "
+               "hiredis_ssl";
     }
 
 #endif

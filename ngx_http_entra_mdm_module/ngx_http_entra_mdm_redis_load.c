@@ -24,8 +24,15 @@
 #include "entra_escape.h"
 
 
-#define COALESCE    5                   /* milliseconds */
-#define SHOWN_TEXT  64                  /* bytes of a member, before escaping */
+#define COALESCE      5                 /* milliseconds */
+#define SHOWN_TEXT    64                /* bytes of a member, before escaping */
+#define SHOWN_VALUES  4                 /* members in a line of the log */
+
+
+/* what was told of the key set last: a length that it must not have, or */
+
+#define KEYS_GOOD   -1
+#define KEYS_WRONG  -2                  /* not a String */
 
 
 static void ngx_http_entra_mdm_redis_load_next(
@@ -234,20 +241,45 @@ ngx_http_entra_mdm_redis_skip(ngx_http_entra_mdm_redis_load_t *load,
 }
 
 
-/* told once, not with each poll */
+/* a few of the values in quotes; a line of the log has room for so many */
+
+static u_char *
+ngx_http_entra_mdm_redis_skipped_text(
+    ngx_http_entra_mdm_redis_skipped_t *skipped, ngx_uint_t from, u_char *p,
+    u_char *last)
+{
+    ngx_uint_t  i;
+
+    for (i = from;
+         i < from + SHOWN_VALUES && i < skipped->count
+         && i < NGX_HTTP_ENTRA_MDM_REDIS_SHOWN;
+         i++)
+    {
+        p = ngx_slprintf(p, last, "%s\"%s\"", i == from ? "" : ", ",
+                         skipped->shown[i]);
+    }
+
+    if (i == NGX_HTTP_ENTRA_MDM_REDIS_SHOWN && skipped->count > i) {
+        p = ngx_slprintf(p, last, " and %ui more", skipped->count - i);
+    }
+
+    return p;
+}
+
+
+/* told once, not with each poll, and in no more than ten lines */
 
 static void
 ngx_http_entra_mdm_redis_log_skipped(ngx_http_entra_mdm_redis_load_t *load)
 {
+    u_char                              *last, text[SHOWN_VALUES * 304 + 64];
     uint32_t                             hash;
-    ngx_str_t                           *key;
     ngx_uint_t                           i;
     ngx_http_entra_mdm_redis_list_t     *list;
     ngx_http_entra_mdm_redis_skipped_t  *skipped;
 
     skipped = &load->skipped;
     list = &load->list[load->scanned];
-    key = &load->policy->redis->keys[load->scanned];
 
     hash = skipped->count ? skipped->hash + (uint32_t) skipped->count : 0;
 
@@ -257,19 +289,19 @@ ngx_http_entra_mdm_redis_log_skipped(ngx_http_entra_mdm_redis_load_t *load)
 
     list->skipped = hash;
 
-    for (i = 0; i < skipped->count && i < NGX_HTTP_ENTRA_MDM_REDIS_SHOWN; i++)
+    for (i = 0;
+         i < skipped->count && i < NGX_HTTP_ENTRA_MDM_REDIS_SHOWN;
+         i += SHOWN_VALUES)
     {
-        ngx_log_error(NGX_LOG_WARN, load->log, 0,
-                      "entra_mdm: \"%s\" in \"%V\" of policy \"%V\" is not a "
-                      "GUID and is skipped", skipped->shown[i], key,
-                      &load->policy->name);
-    }
+        last = ngx_http_entra_mdm_redis_skipped_text(skipped, i, text,
+                                                     text + sizeof(text));
 
-    if (skipped->count > i) {
         ngx_log_error(NGX_LOG_WARN, load->log, 0,
-                      "entra_mdm: and %ui more in \"%V\" of policy \"%V\" are "
-                      "not GUIDs and are skipped", skipped->count - i, key,
-                      &load->policy->name);
+                      "entra_mdm: %ui member(s) of \"%V\" of policy \"%V\" "
+                      "in Redis are no GUIDs and are skipped: %*s",
+                      skipped->count,
+                      &load->policy->redis->keys[load->scanned],
+                      &load->policy->name, (size_t) (last - text), text);
     }
 }
 
@@ -501,7 +533,7 @@ ngx_http_entra_mdm_redis_keys_read(ngx_http_entra_mdm_redis_conn_t *conn,
     }
 
     load->keys_good = (rc == NGX_OK);
-    load->keys_told = 0;
+    load->keys_told = KEYS_GOOD;
 
     ngx_http_entra_mdm_redis_load_next(load);
 }
@@ -520,12 +552,12 @@ ngx_http_entra_mdm_redis_keys_length(ngx_http_entra_mdm_redis_conn_t *conn,
 
     if (ngx_http_entra_mdm_redis_wrong_type(reply)) {
 
-        if (!load->keys_told) {
+        if (load->keys_told != KEYS_WRONG) {
             ngx_http_entra_mdm_redis_log_wrong(load,
                                   NGX_HTTP_ENTRA_MDM_REDIS_JWKS, "String");
         }
 
-        load->keys_told = 1;
+        load->keys_told = KEYS_WRONG;
 
         ngx_http_entra_mdm_redis_keys_bad(load);
         return;
@@ -545,7 +577,7 @@ ngx_http_entra_mdm_redis_keys_length(ngx_http_entra_mdm_redis_conn_t *conn,
         return;
     }
 
-    if (load->keys_told) {
+    if (load->keys_told == reply->integer) {
         /* said when it was found */
 
     } else if (reply->integer == 0) {
@@ -562,7 +594,7 @@ ngx_http_entra_mdm_redis_keys_length(ngx_http_entra_mdm_redis_conn_t *conn,
                       (int64_t) reply->integer, NGX_HTTP_ENTRA_MDM_MAX_JWKS);
     }
 
-    load->keys_told = 1;
+    load->keys_told = reply->integer;
 
     ngx_http_entra_mdm_redis_keys_bad(load);
 }
@@ -945,6 +977,8 @@ ngx_http_entra_mdm_redis_load_event(ngx_http_entra_mdm_redis_load_t *load,
 void
 ngx_http_entra_mdm_redis_load_init(ngx_http_entra_mdm_redis_load_t *load)
 {
+    load->keys_told = KEYS_GOOD;
+
     ngx_http_entra_mdm_redis_load_event(load, &load->start,
                                         ngx_http_entra_mdm_redis_load_start);
     ngx_http_entra_mdm_redis_load_event(load, &load->work,

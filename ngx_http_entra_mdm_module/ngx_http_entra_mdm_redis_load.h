@@ -11,7 +11,7 @@
 #include "entra_redis_error.h"
 
 
-#define NGX_HTTP_ENTRA_MDM_REDIS_SHOWN  10      /* skipped members in a log */
+#define NGX_HTTP_ENTRA_MDM_REDIS_SHOWN  40      /* skipped members in a log */
 
 /* bits of keys: 1 << NGX_HTTP_ENTRA_MDM_REDIS_... */
 #define NGX_HTTP_ENTRA_MDM_REDIS_LISTS                                        \
@@ -45,7 +45,7 @@ typedef struct {
     ngx_uint_t                           count;
     uint32_t                             hash;
     char                                 shown[NGX_HTTP_ENTRA_MDM_REDIS_SHOWN]
-                                              [400];
+                                              [300];
 } ngx_http_entra_mdm_redis_skipped_t;
 
 
@@ -83,7 +83,7 @@ struct ngx_http_entra_mdm_redis_load_s {
 
     /* jwks redis: the set in force is what Redis has */
     ngx_uint_t                           keys_good; /* unsigned  keys_good:1; */
-    ngx_uint_t                           keys_told; /* unsigned  keys_told:1; */
+    int64_t                              keys_told;
     ngx_uint_t                           odd_told;  /* unsigned  odd_told:1; */
 
     ngx_event_t                          start;     /* of a pass, soon */
