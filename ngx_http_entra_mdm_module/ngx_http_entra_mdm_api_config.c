@@ -2,31 +2,10 @@
  * The lists, shown and changed.
  */
 
-#include "ngx_http_entra_mdm_api.h"
-
-
-#define TRIES  200                      /* with a few milliseconds between */
-
-
-/* a change under way; in the pool of its request */
-
-typedef struct {
-    ngx_http_request_t           *r;
-    ngx_http_entra_mdm_policy_t  *policy;
-    ngx_http_entra_mdm_author_t   author;
-    entra_config_patch_t          patch;
-    entra_mem_t                   mem;
-
-    ngx_pool_t                   *pool;         /* of one try */
-
-    ngx_event_t                   event;
-    ngx_uint_t                    tries;
-} ngx_http_entra_mdm_patch_t;
+#include "ngx_http_entra_mdm_api_patch.h"
 
 
 static void ngx_http_entra_mdm_patch_body(ngx_http_request_t *r);
-static ngx_int_t ngx_http_entra_mdm_patch_zone(
-    ngx_http_entra_mdm_patch_t *patch);
 
 
 /*** showing ***/
@@ -53,9 +32,9 @@ ngx_http_entra_mdm_api_source(ngx_http_entra_mdm_policy_t *policy)
 
 static ngx_int_t
 ngx_http_entra_mdm_config_tag(ngx_http_entra_mdm_policy_t *policy,
-    const entra_lists_t *lists, ngx_atomic_uint_t generation)
+    const entra_lists_t *lists, ngx_atomic_uint_t tagged)
 {
-    if (policy->tagged == generation + 1) {
+    if (tagged && policy->tagged == tagged) {
         return NGX_OK;
     }
 
@@ -65,7 +44,7 @@ ngx_http_entra_mdm_config_tag(ngx_http_entra_mdm_policy_t *policy,
         return NGX_ERROR;
     }
 
-    policy->tagged = generation + 1;
+    policy->tagged = tagged;
 
     return NGX_OK;
 }
@@ -114,9 +93,12 @@ ngx_http_entra_mdm_config_etag(ngx_http_request_t *r,
 }
 
 
+/* tagged: the generation in the zone + 1, or 0 if the lists have none there */
+
 static ngx_int_t
 ngx_http_entra_mdm_config_send(ngx_http_request_t *r,
-    const entra_lists_t *lists, ngx_atomic_uint_t generation)
+    const entra_lists_t *lists, ngx_atomic_uint_t generation,
+    ngx_atomic_uint_t tagged)
 {
     size_t                          size;
     ngx_http_entra_mdm_text_t       text;
@@ -126,7 +108,7 @@ ngx_http_entra_mdm_config_send(ngx_http_request_t *r,
     emlcf = ngx_http_get_module_loc_conf(r, ngx_http_entra_mdm_module);
     policy = emlcf->api;
 
-    if (ngx_http_entra_mdm_config_tag(policy, lists, generation) != NGX_OK
+    if (ngx_http_entra_mdm_config_tag(policy, lists, tagged) != NGX_OK
         || ngx_http_entra_mdm_config_etag(r, policy) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -170,22 +152,31 @@ ngx_http_entra_mdm_config_too_large(ngx_http_request_t *r)
 ngx_int_t
 ngx_http_entra_mdm_api_config_get(ngx_http_request_t *r)
 {
-    entra_lists_t      lists;
-    ngx_atomic_uint_t  generation;
+    ngx_int_t                     rc;
+    entra_lists_t                 lists;
+    ngx_atomic_uint_t             generation, tagged;
+    ngx_http_entra_mdm_policy_t  *policy;
 
-    switch (ngx_http_entra_mdm_lists_copy(ngx_http_entra_mdm_api_policy(r),
-                                          r->pool, ENTRA_CONFIG_MAX_IDS,
-                                          &lists, &generation))
-    {
-    case NGX_OK:
-        return ngx_http_entra_mdm_config_send(r, &lists, generation);
+    policy = ngx_http_entra_mdm_api_policy(r);
 
-    case NGX_DECLINED:
+    rc = ngx_http_entra_mdm_lists_copy(policy, r->pool, ENTRA_CONFIG_MAX_IDS,
+                                       &lists, &generation);
+
+    if (rc == NGX_DECLINED) {
         return ngx_http_entra_mdm_config_too_large(r);
+    }
 
-    default:
+    if (rc != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    tagged = generation + 1;
+
+    if (policy->live_redis) {
+        generation = ngx_http_entra_mdm_zone(policy)->feed.generation;
+    }
+
+    return ngx_http_entra_mdm_config_send(r, &lists, generation, tagged);
 }
 
 
@@ -242,11 +233,8 @@ ngx_http_entra_mdm_tag_in(ngx_str_t *list, const u_char *tag, size_t len)
 }
 
 
-/* by the lists of this moment; without the header everything matches */
-
-static ngx_int_t
-ngx_http_entra_mdm_patch_match(ngx_http_entra_mdm_patch_t *patch,
-    const entra_lists_t *lists)
+ngx_int_t
+ngx_http_entra_mdm_patch_match(ngx_http_entra_mdm_patch_t *patch)
 {
     char              tag[ENTRA_CONFIG_TAG_LEN];
     ngx_table_elt_t  *h;
@@ -257,7 +245,7 @@ ngx_http_entra_mdm_patch_match(ngx_http_entra_mdm_patch_t *patch,
         return NGX_OK;
     }
 
-    if (!entra_config_tag(lists, tag)) {
+    if (!entra_config_tag(&patch->from, tag)) {
         return NGX_ERROR;
     }
 
@@ -281,13 +269,203 @@ ngx_http_entra_mdm_patch_match(ngx_http_entra_mdm_patch_t *patch,
 }
 
 
-/*** changing: the request ***/
+/*** a change ***/
 
 
-/*
- * The body handler is called at once or later; until the request is finalized
- * a second time, which is for whoever answers, it stays.
- */
+static void *
+ngx_http_entra_mdm_patch_alloc(void *data, size_t size)
+{
+    return ngx_palloc(data, size);
+}
+
+
+static void
+ngx_http_entra_mdm_patch_free(ngx_http_entra_mdm_patch_t *patch)
+{
+    if (patch->event.timer_set) {
+        ngx_del_timer(&patch->event);
+    }
+
+    if (patch->lists) {
+        ngx_destroy_pool(patch->lists);
+    }
+
+    ngx_destroy_pool(patch->pool);
+}
+
+
+/* the request ends before the change has */
+
+static void
+ngx_http_entra_mdm_patch_cleanup(void *data)
+{
+    ngx_http_entra_mdm_patch_t **holder = data;
+
+    ngx_http_entra_mdm_patch_t  *patch;
+
+    patch = *holder;
+
+    if (patch == NULL) {
+        return;
+    }
+
+    *holder = NULL;
+    patch->r = NULL;
+
+    if (patch->store
+        && ngx_http_entra_mdm_patch_redis_gone(patch) == NGX_AGAIN)
+    {
+        return;
+    }
+
+    ngx_http_entra_mdm_patch_free(patch);
+}
+
+
+static ngx_http_entra_mdm_patch_t **
+ngx_http_entra_mdm_patch_holder(ngx_http_request_t *r)
+{
+    ngx_http_cleanup_t  *cln;
+
+    for (cln = r->cleanup; cln; cln = cln->next) {
+        if (cln->handler == ngx_http_entra_mdm_patch_cleanup) {
+            return cln->data;
+        }
+    }
+
+    return NULL;
+}
+
+
+void
+ngx_http_entra_mdm_patch_done(ngx_http_entra_mdm_patch_t *patch, ngx_int_t rc)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = patch->r;
+
+    if (r != NULL) {
+        *ngx_http_entra_mdm_patch_holder(r) = NULL;
+    }
+
+    ngx_http_entra_mdm_patch_free(patch);
+
+    if (r == NULL) {
+        return;
+    }
+
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ngx_http_finalize_request(r, rc);
+    ngx_http_run_posted_requests(c);
+}
+
+
+void
+ngx_http_entra_mdm_patch_later(ngx_http_entra_mdm_patch_t *patch,
+    ngx_event_handler_pt handler)
+{
+    patch->event.handler = handler;
+    patch->event.data = patch;
+    patch->event.log = patch->log;
+
+    ngx_add_timer(&patch->event, 1 + ngx_random() % 10);
+}
+
+
+void
+ngx_http_entra_mdm_patch_apply(ngx_http_entra_mdm_patch_t *patch)
+{
+    ngx_uint_t             i;
+    entra_config_patch_t  *named;
+
+    named = &patch->named;
+
+    patch->to = patch->from;
+    patch->changed = 0;
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+
+        if (!(named->lists & (1u << i))
+            || entra_set_eq(&patch->from.list[i].ids, &named->list[i]))
+        {
+            continue;
+        }
+
+        entra_set_keep_typed(&named->list[i], named->upper[i],
+                             &patch->from.list[i].ids);
+
+        patch->to.list[i].ids = named->list[i];
+        patch->changed |= 1u << i;
+    }
+}
+
+
+/* with nobody to answer, nothing is said */
+
+ngx_int_t
+ngx_http_entra_mdm_patch_send(ngx_http_entra_mdm_patch_t *patch,
+    const entra_lists_t *lists, ngx_atomic_uint_t generation)
+{
+    if (patch->r == NULL) {
+        return NGX_OK;
+    }
+
+    /* in Redis, generations are not those of the zone */
+
+    return ngx_http_entra_mdm_config_send(patch->r, lists, generation,
+                                          patch->store ? 0 : generation + 1);
+}
+
+
+ngx_int_t
+ngx_http_entra_mdm_patch_error(ngx_http_entra_mdm_patch_t *patch,
+    ngx_uint_t status, const char *reason)
+{
+    if (patch->r == NULL) {
+        return NGX_OK;
+    }
+
+    return ngx_http_entra_mdm_api_error(patch->r, status, "base", reason);
+}
+
+
+ngx_int_t
+ngx_http_entra_mdm_patch_too_large(ngx_http_entra_mdm_patch_t *patch)
+{
+    if (patch->r == NULL) {
+        return NGX_OK;
+    }
+
+    return ngx_http_entra_mdm_config_too_large(patch->r);
+}
+
+
+ngx_int_t
+ngx_http_entra_mdm_patch_no_match(ngx_http_entra_mdm_patch_t *patch)
+{
+    return ngx_http_entra_mdm_patch_error(patch, NGX_HTTP_PRECONDITION_FAILED,
+                                          "the lists have changed since "
+                                          "(If-Match); nothing was changed");
+}
+
+
+ngx_int_t
+ngx_http_entra_mdm_patch_no_room(ngx_http_entra_mdm_patch_t *patch)
+{
+    return ngx_http_entra_mdm_patch_error(patch,
+                                          NGX_HTTP_INSUFFICIENT_STORAGE,
+                                          "two copies of the lists do not fit "
+                                          "the zone: raise \"zone\"; nothing "
+                                          "was changed");
+}
+
+
+/*** its request ***/
+
 
 ngx_int_t
 ngx_http_entra_mdm_api_config_patch(ngx_http_request_t *r)
@@ -307,56 +485,80 @@ ngx_http_entra_mdm_api_config_patch(ngx_http_request_t *r)
 }
 
 
-static void *
-ngx_http_entra_mdm_patch_alloc(void *data, size_t size)
+/* the request's own may be gone before the change is made */
+
+static ngx_int_t
+ngx_http_entra_mdm_patch_author(ngx_http_entra_mdm_patch_t *patch)
 {
-    return ngx_palloc(data, size);
-}
+    ngx_http_entra_mdm_author_t  *author;
 
+    author = &patch->author;
 
-static void
-ngx_http_entra_mdm_patch_cleanup(void *data)
-{
-    ngx_http_entra_mdm_patch_t *patch = data;
-
-    if (patch->event.timer_set) {
-        ngx_del_timer(&patch->event);
+    if (ngx_http_entra_mdm_api_author(patch->r, author) != NGX_OK) {
+        return NGX_ERROR;
     }
 
-    if (patch->pool) {
-        ngx_destroy_pool(patch->pool);
-        patch->pool = NULL;
-    }
+    entra_activity_text(patch->actor, sizeof(patch->actor),
+                        ngx_http_entra_mdm_str(&author->actor));
+    entra_activity_text(patch->role, sizeof(patch->role),
+                        ngx_http_entra_mdm_str(&author->role));
+
+    author->actor.data = (u_char *) patch->actor;
+    author->actor.len = ngx_strlen(patch->actor);
+    author->role.data = (u_char *) patch->role;
+    author->role.len = ngx_strlen(patch->role);
+
+    return NGX_OK;
 }
 
 
 static ngx_http_entra_mdm_patch_t *
 ngx_http_entra_mdm_patch_create(ngx_http_request_t *r)
 {
-    ngx_http_cleanup_t          *cln;
-    ngx_http_entra_mdm_patch_t  *patch;
+    ngx_log_t                    *log;
+    ngx_pool_t                   *pool;
+    ngx_http_cleanup_t           *cln;
+    ngx_http_entra_mdm_patch_t   *patch, **holder;
 
-    cln = ngx_http_cleanup_add(r, sizeof(ngx_http_entra_mdm_patch_t));
+    cln = ngx_http_cleanup_add(r, sizeof(ngx_http_entra_mdm_patch_t *));
     if (cln == NULL) {
         return NULL;
     }
 
-    patch = cln->data;
-    ngx_memzero(patch, sizeof(ngx_http_entra_mdm_patch_t));
+    log = ngx_cycle->log;
 
-    patch->r = r;
-    patch->policy = ngx_http_entra_mdm_api_policy(r);
-    patch->mem.alloc = ngx_http_entra_mdm_patch_alloc;
-    patch->mem.data = r->pool;
-
-    if (ngx_http_entra_mdm_api_author(r, &patch->author) != NGX_OK) {
+    pool = ngx_create_pool(ngx_pagesize, log);
+    if (pool == NULL) {
         return NULL;
     }
 
-    patch->pool = ngx_create_pool(ngx_pagesize, r->connection->log);
+    patch = ngx_pcalloc(pool, sizeof(ngx_http_entra_mdm_patch_t));
+    if (patch == NULL) {
+        ngx_destroy_pool(pool);
+        return NULL;
+    }
+
+    patch->r = r;
+    patch->log = log;
+    patch->pool = pool;
+    patch->lists = ngx_create_pool(ngx_pagesize, log);
+    patch->policy = ngx_http_entra_mdm_api_policy(r);
+    patch->mem.alloc = ngx_http_entra_mdm_patch_alloc;
+    patch->mem.data = pool;
+
+    if (patch->lists == NULL
+        || ngx_http_entra_mdm_patch_author(patch) != NGX_OK)
+    {
+        ngx_http_entra_mdm_patch_free(patch);
+        return NULL;
+    }
+
+    holder = cln->data;
+    *holder = patch;
+
     cln->handler = ngx_http_entra_mdm_patch_cleanup;
 
-    return patch->pool ? patch : NULL;
+    return patch;
 }
 
 
@@ -394,7 +596,7 @@ ngx_http_entra_mdm_patch_text(ngx_http_request_t *r, entra_str_t *text)
 }
 
 
-/* NGX_OK: it is in patch->patch; else the answer has been given */
+/* NGX_DECLINED: what is to be said is in *rc */
 
 static ngx_int_t
 ngx_http_entra_mdm_patch_read(ngx_http_entra_mdm_patch_t *patch,
@@ -408,10 +610,9 @@ ngx_http_entra_mdm_patch_read(ngx_http_entra_mdm_patch_t *patch,
     *rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
 
     if (ngx_http_entra_mdm_body_size(r) > NGX_HTTP_ENTRA_MDM_API_MAX_BODY) {
-        *rc = ngx_http_entra_mdm_api_error(r,
-                                           NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
-                                           "base",
-                                           "the body is larger than 4m");
+        *rc = ngx_http_entra_mdm_patch_error(patch,
+                                            NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                            "the body is larger than 4m");
         return NGX_DECLINED;
     }
 
@@ -419,7 +620,7 @@ ngx_http_entra_mdm_patch_read(ngx_http_entra_mdm_patch_t *patch,
         return NGX_DECLINED;
     }
 
-    switch (entra_config_parse(text, &patch->mem, &patch->patch)) {
+    switch (entra_config_parse(text, &patch->mem, &patch->named)) {
 
     case ENTRA_CONFIG_OK:
         return NGX_OK;
@@ -440,12 +641,17 @@ ngx_http_entra_mdm_patch_read(ngx_http_entra_mdm_patch_t *patch,
         return NGX_DECLINED;
     }
 
-    *rc = ngx_http_entra_mdm_api_errors(r, status, patch->patch.errors,
-                                        patch->patch.nerrors);
+    *rc = ngx_http_entra_mdm_api_errors(r, status, patch->named.errors,
+                                        patch->named.nerrors);
 
     return NGX_DECLINED;
 }
 
+
+/*
+ * Called at once or later.  Until the request is finalized a second time,
+ * which is for patch_done(), it stays.
+ */
 
 static void
 ngx_http_entra_mdm_patch_body(ngx_http_request_t *r)
@@ -460,196 +666,20 @@ ngx_http_entra_mdm_patch_body(ngx_http_request_t *r)
         return;
     }
 
-    if (ngx_http_entra_mdm_patch_read(patch, &rc) == NGX_OK) {
-        rc = ngx_http_entra_mdm_patch_zone(patch);
+    if (ngx_http_entra_mdm_patch_read(patch, &rc) != NGX_OK) {
+        ngx_http_entra_mdm_patch_done(patch, rc);
+        return;
     }
 
-    if (rc != NGX_AGAIN) {
-        ngx_http_finalize_request(r, rc);
-    }
-}
-
-
-/*** changing: the zone ***/
-
-
-static void
-ngx_http_entra_mdm_patch_timer(ngx_event_t *ev)
-{
-    ngx_int_t                    rc;
-    ngx_connection_t            *c;
-    ngx_http_request_t          *r;
-    ngx_http_entra_mdm_patch_t  *patch;
-
-    patch = ev->data;
-    r = patch->r;
-    c = r->connection;
-
-    ngx_http_set_log_request(c->log, r);
-
-    rc = ngx_http_entra_mdm_patch_zone(patch);
-
-    if (rc != NGX_AGAIN) {
-        ngx_http_finalize_request(r, rc);
-    }
-
-    ngx_http_run_posted_requests(c);
-}
-
-
-/* another worker is at it: a moment later, not at the same time as others */
-
-static ngx_int_t
-ngx_http_entra_mdm_patch_again(ngx_http_entra_mdm_patch_t *patch)
-{
-    ngx_http_request_t  *r;
-
-    r = patch->r;
-
-    if (++patch->tries == TRIES) {
-        return ngx_http_entra_mdm_api_error(r, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                            "base", "the lists change too "
-                                            "often; nothing was changed");
-    }
+    /* a client that goes is noticed while others are waited for */
 
     r->read_event_handler = ngx_http_test_reading;
     r->write_event_handler = ngx_http_request_empty_handler;
 
-    patch->event.handler = ngx_http_entra_mdm_patch_timer;
-    patch->event.data = patch;
-    patch->event.log = r->connection->log;
-
-    ngx_add_timer(&patch->event, 1 + ngx_random() % 10);
-
-    return NGX_AGAIN;
-}
-
-
-/*
- * The lists as they will be.  Who was on one stays as typed: another spelling
- * is no change.
- */
-
-static void
-ngx_http_entra_mdm_patch_apply(ngx_http_entra_mdm_patch_t *patch,
-    const entra_lists_t *from, entra_lists_t *to, ngx_uint_t *changed)
-{
-    ngx_uint_t             i;
-    entra_config_patch_t  *named;
-
-    named = &patch->patch;
-
-    *to = *from;
-    *changed = 0;
-
-    for (i = 0; i < ENTRA_LISTS; i++) {
-
-        if (!(named->lists & (1u << i))
-            || entra_set_eq(&from->list[i].ids, &named->list[i]))
-        {
-            continue;
-        }
-
-        entra_set_keep_typed(&named->list[i], named->upper[i],
-                             &from->list[i].ids);
-
-        to->list[i].ids = named->list[i];
-        *changed |= 1u << i;
-    }
-}
-
-
-static ngx_int_t
-ngx_http_entra_mdm_patch_publish(ngx_http_entra_mdm_patch_t *patch,
-    const entra_lists_t *from, const entra_lists_t *to, ngx_uint_t changed,
-    ngx_atomic_uint_t generation)
-{
-    ngx_int_t                     rc;
-    ngx_uint_t                    i;
-    entra_set_t                   was[ENTRA_LISTS];
-    ngx_http_entra_mdm_change_t   change;
-
-    ngx_memzero(&change, sizeof(ngx_http_entra_mdm_change_t));
-
-    for (i = 0; i < ENTRA_LISTS; i++) {
-        was[i] = from->list[i].ids;
-        change.list[i] = to->list[i].ids;
+    if (patch->policy->live_redis) {
+        ngx_http_entra_mdm_patch_redis(patch);
+        return;
     }
 
-    change.lists = changed;
-    change.source = NGX_HTTP_ENTRA_MDM_FROM_STATE;
-    change.expects = 1;
-    change.expected = generation;
-
-    rc = ngx_http_entra_mdm_lists_publish(patch->policy, &change,
-                                          patch->r->connection->log);
-
-    if (rc == NGX_OK) {
-        ngx_http_entra_mdm_activities_note(patch->policy, changed, was,
-                                           change.list, &patch->author);
-    }
-
-    return rc;
-}
-
-
-/* what to finalize the request with, or NGX_AGAIN */
-
-static ngx_int_t
-ngx_http_entra_mdm_patch_zone(ngx_http_entra_mdm_patch_t *patch)
-{
-    ngx_int_t            rc;
-    ngx_uint_t           changed;
-    entra_lists_t        from, to;
-    ngx_atomic_uint_t    generation;
-    ngx_http_request_t  *r;
-
-    r = patch->r;
-
-    ngx_reset_pool(patch->pool);
-
-    rc = ngx_http_entra_mdm_lists_copy(patch->policy, patch->pool,
-                                       ENTRA_CONFIG_MAX_IDS, &from,
-                                       &generation);
-
-    if (rc == NGX_DECLINED) {
-        return ngx_http_entra_mdm_config_too_large(r);
-    }
-
-    if (rc == NGX_OK) {
-        rc = ngx_http_entra_mdm_patch_match(patch, &from);
-    }
-
-    if (rc == NGX_DECLINED) {
-        return ngx_http_entra_mdm_api_error(r, NGX_HTTP_PRECONDITION_FAILED,
-                                            "base", "the lists have changed "
-                                            "since (If-Match); nothing was "
-                                            "changed");
-    }
-
-    if (rc != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    ngx_http_entra_mdm_patch_apply(patch, &from, &to, &changed);
-
-    if (!changed) {
-        return ngx_http_entra_mdm_config_send(r, &from, generation);
-    }
-
-    switch (ngx_http_entra_mdm_patch_publish(patch, &from, &to, changed,
-                                             generation))
-    {
-    case NGX_OK:
-        return ngx_http_entra_mdm_config_send(r, &to, generation + 1);
-
-    case NGX_DECLINED:
-        return ngx_http_entra_mdm_api_error(r, NGX_HTTP_INSUFFICIENT_STORAGE,
-                                            "mdm", "two copies of the lists "
-                                            "do not fit the zone: raise "
-                                            "\"zone\"; nothing was changed");
-
-    default:
-        return ngx_http_entra_mdm_patch_again(patch);
-    }
+    ngx_http_entra_mdm_patch_zone(patch);
 }

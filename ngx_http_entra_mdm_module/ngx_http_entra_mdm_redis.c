@@ -32,6 +32,7 @@
 #define MIN_BACKOFF   100               /* milliseconds */
 #define MAX_BACKOFF   3000
 #define BEAT          1000
+#define EAR           50                /* for pokes, where nothing is told */
 #define LOG_INTERVAL  60                /* seconds between like failures */
 #define MAX_MOVES     5
 
@@ -75,6 +76,8 @@ struct ngx_http_entra_mdm_redis_feed_s {
     ngx_event_t                        timer;       /* of WAITING */
     ngx_event_t                        beat;
     ngx_event_t                        poll;
+    ngx_event_t                        ear;
+    ngx_atomic_uint_t                  poked;       /* heard so often */
     ngx_msec_t                         backoff;
     ngx_uint_t                         moves;       /* without a load between */
 
@@ -163,6 +166,10 @@ ngx_http_entra_mdm_feed_disconnect(ngx_http_entra_mdm_redis_feed_t *feed)
 
     if (feed->poll.timer_set) {
         ngx_del_timer(&feed->poll);
+    }
+
+    if (feed->ear.timer_set) {
+        ngx_del_timer(&feed->ear);
     }
 
     feed->tracking = 0;
@@ -383,6 +390,7 @@ ngx_http_entra_mdm_feed_load(ngx_http_entra_mdm_redis_feed_t *feed)
 
     ngx_add_timer(&feed->beat, BEAT);
     ngx_add_timer(&feed->poll, ngx_http_entra_mdm_feed_poll_time(feed));
+    ngx_add_timer(&feed->ear, feed->tracking ? BEAT : EAR);
 
     ngx_http_entra_mdm_redis_load_dirty(&feed->load,
                                         NGX_HTTP_ENTRA_MDM_REDIS_ALL);
@@ -586,6 +594,30 @@ ngx_http_entra_mdm_feed_poll(ngx_event_t *ev)
     {
         ngx_http_entra_mdm_redis_find(&feed->check);
     }
+}
+
+
+/*
+ * A worker has written, or does not know whether it has: then it waits for
+ * what this one reads.  Where Redis tells of changes, that is late enough.
+ */
+
+static void
+ngx_http_entra_mdm_feed_ear(ngx_event_t *ev)
+{
+    ngx_atomic_uint_t                 poked;
+    ngx_http_entra_mdm_redis_feed_t  *feed;
+
+    feed = ev->data;
+    poked = ngx_http_entra_mdm_feed_zone(feed)->feed.poked;
+
+    if (poked != feed->poked) {
+        feed->poked = poked;
+        ngx_http_entra_mdm_redis_load_dirty(&feed->load,
+                                            NGX_HTTP_ENTRA_MDM_REDIS_ALL);
+    }
+
+    ngx_add_timer(&feed->ear, feed->tracking ? BEAT : EAR);
 }
 
 
@@ -969,6 +1001,8 @@ ngx_http_entra_mdm_feed_init(ngx_http_entra_mdm_redis_feed_t *feed)
                                   ngx_http_entra_mdm_feed_beat);
     ngx_http_entra_mdm_feed_timer(feed, &feed->poll,
                                   ngx_http_entra_mdm_feed_poll);
+    ngx_http_entra_mdm_feed_timer(feed, &feed->ear,
+                                  ngx_http_entra_mdm_feed_ear);
 
     feed->backoff = MIN_BACKOFF;
 }
@@ -1014,6 +1048,7 @@ ngx_http_entra_mdm_redis_start(ngx_http_entra_mdm_policy_t *policy,
 
     zone->feed.connected = 0;
     zone->feed.tracking = 0;
+    zone->feed.held = 0;
 
     if (redis == NULL) {
         return;

@@ -12,7 +12,7 @@
 #include <hiredis/async.h>
 
 
-#define NGX_HTTP_ENTRA_MDM_REDIS_ARGS  8
+#define NGX_HTTP_ENTRA_MDM_REDIS_ARGS  256      /* words of a command */
 
 
 typedef struct ngx_http_entra_mdm_redis_conn_s  ngx_http_entra_mdm_redis_conn_t;

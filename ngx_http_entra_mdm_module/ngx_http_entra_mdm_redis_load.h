@@ -78,6 +78,10 @@ struct ngx_http_entra_mdm_redis_load_s {
     ngx_uint_t                           scanned;   /* the list of the SSCAN */
     ngx_http_entra_mdm_redis_skipped_t   skipped;
 
+    /* the generation before the lists were read; nothing if held back */
+    ngx_atomic_uint_t                    seen;
+    ngx_uint_t                           partial;   /* unsigned  partial:1; */
+
     ngx_uint_t                           exist;     /* bits of the lists */
     ngx_uint_t                           publish;   /* lists to be put in force */
 

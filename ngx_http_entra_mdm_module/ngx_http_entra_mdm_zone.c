@@ -778,6 +778,21 @@ ngx_http_entra_mdm_zone_publish(ngx_http_entra_mdm_policy_t *policy,
 }
 
 
+ngx_uint_t
+ngx_http_entra_mdm_zone_takes(ngx_http_entra_mdm_policy_t *policy,
+    const entra_lists_t *lists)
+{
+    ngx_http_entra_mdm_snapshot_t  next;
+
+    ngx_http_entra_mdm_snapshot(policy, &next);
+
+    next.lists = *lists;
+
+    return ngx_http_entra_mdm_next_size(&next)
+           <= ngx_http_entra_mdm_zone(policy)->room;
+}
+
+
 size_t
 ngx_http_entra_mdm_zone_used(ngx_http_entra_mdm_policy_t *policy, size_t *room)
 {

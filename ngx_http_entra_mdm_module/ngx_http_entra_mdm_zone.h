@@ -74,6 +74,8 @@ typedef struct {
     ngx_atomic_t                  skipped[ENTRA_LISTS]; /* at the last load */
     ngx_atomic_t                  refused;      /* lists that did not fit */
     ngx_atomic_t                  generation;   /* the last seen; 0: none */
+    ngx_atomic_t                  held;         /* all lists are of it at least */
+    ngx_atomic_t                  poked;        /* so often: look at once */
 } ngx_http_entra_mdm_feed_t;
 
 
@@ -238,6 +240,10 @@ ngx_uint_t ngx_http_entra_mdm_snapshot_current(
  */
 ngx_int_t ngx_http_entra_mdm_zone_publish(ngx_http_entra_mdm_policy_t *policy,
     const ngx_http_entra_mdm_change_t *change);
+
+/* whether a snapshot with these lists would have room */
+ngx_uint_t ngx_http_entra_mdm_zone_takes(ngx_http_entra_mdm_policy_t *policy,
+    const entra_lists_t *lists);
 
 /* bytes used by the snapshot in force, and the most that one may have */
 size_t ngx_http_entra_mdm_zone_used(ngx_http_entra_mdm_policy_t *policy,

@@ -10,6 +10,7 @@ package EntraMDM::Api;
 # basic authentication), match => ETag, location, and those of http_request().
 # api_conf() is a server whose API takes the role from X-Role, which no real
 # one should; lines go into its location, locations beside that.
+# api_map() and api_location() are its parts.
 
 use strict;
 use warnings;
@@ -21,7 +22,7 @@ use Test::More;
 
 use EntraMDM::HTTP;
 
-our @EXPORT = qw(api api_conf lists guid is_lists error_is patch json);
+our @EXPORT = qw(api api_conf api_map api_location lists guid is_lists error_is patch json);
 our $Location = '/entra-mdm/api/';
 
 my $JSON = JSON::PP->new->utf8->canonical;
@@ -29,20 +30,28 @@ my $JSON = JSON::PP->new->utf8->canonical;
 
 sub json { return $JSON }
 
-sub api_conf {
-    my ($lines, $locations) = @_;
+sub api_map { return 'map $http_x_role $role { default $http_x_role; }' }
 
+sub api_location {
+    my ($lines) = @_;
     return <<"EOC";
-    map \$http_x_role \$role { default \$http_x_role; }
-    server {
-        listen 127.0.0.1:%%PORT_8080%%;
-        client_max_body_size 8m;
-
         location $Location {
+            client_max_body_size 8m;
             entra_mdm_api fleet;
             entra_mdm_api_role \$role;
             @{[ $lines // '' ]}
         }
+EOC
+}
+
+sub api_conf {
+    my ($lines, $locations) = @_;
+
+    return api_map() . <<"EOC";
+
+    server {
+        listen 127.0.0.1:%%PORT_8080%%;
+        @{[ api_location($lines) ]}
 
         @{[ $locations // '' ]}
     }
