@@ -24,7 +24,7 @@
  * Sentinel the role, in a cluster whether the slot is still here.
  */
 
-#include "ngx_http_entra_mdm_redis_load.h"
+#include "ngx_http_entra_mdm_redis_account.h"
 #include "ngx_http_entra_mdm_lists.h"
 #include "ngx_http_entra_mdm_keys.h"
 
@@ -66,6 +66,7 @@ struct ngx_http_entra_mdm_redis_feed_s {
     ngx_http_entra_mdm_redis_conn_t    data;
     ngx_http_entra_mdm_redis_conn_t    sub;
     ngx_http_entra_mdm_redis_load_t    load;
+    ngx_http_entra_mdm_account_t       account;
 
     ngx_uint_t                         greeted;
     ngx_uint_t                         tracking;    /* unsigned  tracking:1; */
@@ -153,6 +154,7 @@ ngx_http_entra_mdm_feed_disconnect(ngx_http_entra_mdm_redis_feed_t *feed)
     ngx_http_entra_mdm_redis_find_cancel(&feed->where);
     ngx_http_entra_mdm_redis_find_cancel(&feed->check);
     ngx_http_entra_mdm_redis_load_stop(&feed->load);
+    ngx_http_entra_mdm_account_stop(&feed->account);
     ngx_http_entra_mdm_redis_close(&feed->data);
     ngx_http_entra_mdm_redis_close(&feed->sub);
 
@@ -365,6 +367,10 @@ ngx_http_entra_mdm_feed_loaded(ngx_http_entra_mdm_redis_load_t *load,
 
     if (feed->state == NGX_HTTP_ENTRA_MDM_FEED_LOADING) {
         ngx_http_entra_mdm_feed_connected(feed);
+    }
+
+    if (!load->dirty) {
+        ngx_http_entra_mdm_account_start(&feed->account);
     }
 }
 
@@ -993,7 +999,15 @@ ngx_http_entra_mdm_feed_init(ngx_http_entra_mdm_redis_feed_t *feed)
     feed->load.data = feed;
     feed->load.log = feed->log;
 
+    feed->load.account = &feed->account;
+
     ngx_http_entra_mdm_redis_load_init(&feed->load);
+
+    feed->account.policy = feed->policy;
+    feed->account.conn = &feed->data;
+    feed->account.log = feed->log;
+
+    ngx_http_entra_mdm_account_init(&feed->account);
 
     ngx_http_entra_mdm_feed_timer(feed, &feed->timer,
                                   ngx_http_entra_mdm_feed_connect);
@@ -1075,5 +1089,6 @@ ngx_http_entra_mdm_redis_stop(ngx_http_entra_mdm_policy_t *policy)
 {
     if (policy->redis != NULL && policy->redis->feed != NULL) {
         ngx_http_entra_mdm_feed_stop(policy->redis->feed);
+        ngx_http_entra_mdm_account_free(&policy->redis->feed->account);
     }
 }

@@ -24,6 +24,7 @@
 
 
 typedef struct ngx_http_entra_mdm_redis_load_s  ngx_http_entra_mdm_redis_load_t;
+typedef struct ngx_http_entra_mdm_account_s  ngx_http_entra_mdm_account_t;
 
 
 /* how a pass over the keys ended */
@@ -67,6 +68,7 @@ struct ngx_http_entra_mdm_redis_load_s {
     ngx_http_entra_mdm_redis_conn_t     *conn;
     ngx_http_entra_mdm_redis_load_pt     handler;
     void                                *data;
+    ngx_http_entra_mdm_account_t        *account;
     ngx_log_t                           *log;
 
     ngx_uint_t                           dirty;     /* keys to be read */
