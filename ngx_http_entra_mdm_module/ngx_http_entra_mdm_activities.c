@@ -70,35 +70,6 @@ ngx_http_entra_mdm_activities(ngx_http_entra_mdm_policy_t *policy)
 }
 
 
-static size_t
-ngx_http_entra_mdm_activities_differences(ngx_uint_t lists,
-    const entra_set_t *from, const entra_set_t *to)
-{
-    bool          added;
-    size_t        n;
-    uint32_t      upper;
-    ngx_uint_t    i;
-    entra_diff_t  diff;
-
-    n = 0;
-
-    for (i = 0; i < ENTRA_LISTS; i++) {
-
-        if (!(lists & (1u << i))) {
-            continue;
-        }
-
-        diff = (entra_diff_t) { &from[i], &to[i], 0, 0 };
-
-        while (entra_diff_next(&diff, &added, &upper) != NULL) {
-            n++;
-        }
-    }
-
-    return n;
-}
-
-
 /* of many only the last are written, since the ring holds no more */
 
 static void
@@ -160,7 +131,13 @@ ngx_http_entra_mdm_activities_note(ngx_http_entra_mdm_policy_t *policy,
     ngx_uint_t                        i;
     ngx_http_entra_mdm_activities_t  *activities;
 
-    n = ngx_http_entra_mdm_activities_differences(lists, from, to);
+    n = 0;
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+        if (lists & (1u << i)) {
+            n += entra_set_differences(&from[i], &to[i]);
+        }
+    }
 
     if (n == 0) {
         return;

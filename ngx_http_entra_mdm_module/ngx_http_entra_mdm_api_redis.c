@@ -3,7 +3,7 @@
  *
  *     READING   WATCH both sets, SCARD, SMEMBERS, GET generation
  *     WRITING   MULTI, INCR generation, SREM and SADD of what differs,
- *               XADD of activities
+ *               XADD of activities; until all of that is queued
  *     SENT      EXEC; nil: somebody was faster, again from READING
  *     WAITING   until this node's feed has read what was written
  *
@@ -11,77 +11,14 @@
  * goes on even if its client has gone.
  */
 
-#include "ngx_http_entra_mdm_api_patch.h"
-#include "ngx_http_entra_mdm_redis_session.h"
+#include "ngx_http_entra_mdm_api_redis.h"
 
 
-#define TRIES      50
 #define LOOK       5                    /* milliseconds between two looks */
 #define MAX_WAIT   2000                 /* for the feed, in milliseconds */
-#define MEMBERS    200                  /* of one command */
-#define COMMANDS   200                  /* in one turn of the event loop */
-#define MAX_XADD   10000                /* the stream holds no more */
-
-
-typedef enum {
-    NGX_HTTP_ENTRA_MDM_STORE_READING = 0,
-    NGX_HTTP_ENTRA_MDM_STORE_WRITING,
-    NGX_HTTP_ENTRA_MDM_STORE_SENT,
-    NGX_HTTP_ENTRA_MDM_STORE_WAITING
-} ngx_http_entra_mdm_store_state_e;
-
-
-/* what is written of each list, in this order */
-
-typedef enum {
-    NGX_HTTP_ENTRA_MDM_STEP_REMOVE = 0,
-    NGX_HTTP_ENTRA_MDM_STEP_ADD,
-    NGX_HTTP_ENTRA_MDM_STEP_FORGET,     /* accounted, as typed */
-    NGX_HTTP_ENTRA_MDM_STEP_FORGET_LOWER,
-    NGX_HTTP_ENTRA_MDM_STEP_ACCOUNT,
-    NGX_HTTP_ENTRA_MDM_STEP_ACTIVITIES,
-    NGX_HTTP_ENTRA_MDM_STEPS
-} ngx_http_entra_mdm_step_e;
-
-
-/* a set as Redis has it: a GUID may be there in several spellings */
-
-typedef struct {
-    entra_typed_t                     *members;     /* ascending */
-    size_t                             nmembers;
-    ngx_str_t                         *odd;         /* that are no GUIDs */
-    size_t                             nodd;
-    entra_set_t                        ids;
-} ngx_http_entra_mdm_stored_t;
-
-
-struct ngx_http_entra_mdm_store_s {
-    ngx_http_entra_mdm_patch_t        *patch;
-    ngx_http_entra_mdm_session_t       session;
-    ngx_http_entra_mdm_store_state_e   state;
-
-    ngx_http_entra_mdm_stored_t        stored[ENTRA_LISTS];
-    ngx_uint_t                         read;        /* lists, so far */
-    ngx_uint_t                         lost;        /* unsigned  lost:1; */
-    ngx_atomic_uint_t                  generation;  /* 0: none */
-
-    /* how far the writing is */
-    ngx_uint_t                         lists;       /* bits */
-    ngx_uint_t                         list;
-    ngx_http_entra_mdm_step_e          step;
-    size_t                             index;
-    entra_diff_t                       diff;
-    size_t                             skip;        /* of the activities */
-    char                               refused[256];
-
-    ngx_event_t                        work;
-    ngx_event_t                        deadline;
-};
 
 
 static void ngx_http_entra_mdm_store_decide(ngx_http_entra_mdm_store_t *store);
-static void ngx_http_entra_mdm_store_write(ngx_http_entra_mdm_store_t *store);
-static void ngx_http_entra_mdm_store_wait(ngx_http_entra_mdm_store_t *store);
 
 
 /*** the end ***/
@@ -102,7 +39,7 @@ ngx_http_entra_mdm_store_close(ngx_http_entra_mdm_store_t *store)
 }
 
 
-static void
+void
 ngx_http_entra_mdm_store_done(ngx_http_entra_mdm_store_t *store, ngx_int_t rc)
 {
     ngx_http_entra_mdm_store_close(store);
@@ -119,7 +56,7 @@ ngx_http_entra_mdm_store_no_memory(ngx_http_entra_mdm_store_t *store)
 
 /* nothing was changed, for that reason */
 
-static void
+void
 ngx_http_entra_mdm_store_away(ngx_http_entra_mdm_store_t *store,
     const char *why)
 {
@@ -140,9 +77,7 @@ ngx_http_entra_mdm_store_away(ngx_http_entra_mdm_store_t *store,
 }
 
 
-/* the feed is to read the lists again, even if nobody tells it to */
-
-static void
+void
 ngx_http_entra_mdm_store_poke(ngx_http_entra_mdm_store_t *store)
 {
     ngx_http_entra_mdm_zone_t  *zone;
@@ -218,7 +153,7 @@ ngx_http_entra_mdm_patch_redis_gone(ngx_http_entra_mdm_patch_t *patch)
 /*** reading ***/
 
 
-static ngx_http_entra_mdm_store_t *
+ngx_http_entra_mdm_store_t *
 ngx_http_entra_mdm_store_of(ngx_http_entra_mdm_redis_conn_t *conn)
 {
     ngx_http_entra_mdm_session_t  *session;
@@ -453,7 +388,7 @@ ngx_http_entra_mdm_store_watched(ngx_http_entra_mdm_redis_conn_t *conn,
 }
 
 
-static void
+void
 ngx_http_entra_mdm_store_ready(ngx_http_entra_mdm_session_t *session)
 {
     ngx_str_t                    words[3], *keys;
@@ -586,394 +521,6 @@ ngx_http_entra_mdm_store_decide(ngx_http_entra_mdm_store_t *store)
 }
 
 
-/*** writing ***/
-
-
-/* what will be refused is told by the answer to EXEC; this says why */
-
-static void
-ngx_http_entra_mdm_store_queued(ngx_http_entra_mdm_redis_conn_t *conn,
-    redisReply *reply)
-{
-    const char                  *why;
-    ngx_http_entra_mdm_store_t  *store;
-
-    store = ngx_http_entra_mdm_store_of(conn);
-
-    if (reply->type == REDIS_REPLY_ERROR && store->refused[0] == '\0') {
-        why = ngx_http_entra_mdm_redis_text(reply->str, reply->len);
-        ngx_cpystrn((u_char *) store->refused, (u_char *) why,
-                    sizeof(store->refused));
-    }
-}
-
-
-static ngx_int_t
-ngx_http_entra_mdm_store_queue(ngx_http_entra_mdm_store_t *store,
-    const ngx_str_t *words, ngx_uint_t n)
-{
-    return ngx_http_entra_mdm_session_send(&store->session,
-                                           ngx_http_entra_mdm_store_queued,
-                                           words, n);
-}
-
-
-/* the next member that this step names; 0: there is none */
-
-static ngx_uint_t
-ngx_http_entra_mdm_store_member(ngx_http_entra_mdm_store_t *store,
-    ngx_str_t *word, u_char *room)
-{
-    const entra_set_t            *to;
-    const entra_typed_t          *member;
-    ngx_http_entra_mdm_stored_t  *stored;
-
-    to = &store->patch->to.list[store->list].ids;
-    stored = &store->stored[store->list];
-
-    word->data = room;
-    word->len = ENTRA_GUID_LEN;
-
-    if (store->step == NGX_HTTP_ENTRA_MDM_STEP_ADD
-        || store->step == NGX_HTTP_ENTRA_MDM_STEP_ACCOUNT)
-    {
-        while (store->index < to->count) {
-            const entra_guid_t  *id = &to->ids[store->index++];
-
-            if (!entra_set_has(&stored->ids, id)) {
-                (void) entra_guid_write_typed(id,
-                                       entra_set_upper(to, store->index - 1),
-                                       (char *) room);
-                return 1;
-            }
-        }
-
-        return 0;
-    }
-
-    while (store->index < stored->nmembers) {
-        member = &stored->members[store->index++];
-
-        if (!entra_set_has(to, &member->id)) {
-            (void) entra_guid_write_typed(&member->id,
-                       store->step == NGX_HTTP_ENTRA_MDM_STEP_FORGET_LOWER
-                       ? 0 : member->upper, (char *) room);
-            return 1;
-        }
-    }
-
-    if (store->step == NGX_HTTP_ENTRA_MDM_STEP_REMOVE
-        && store->index < stored->nmembers + stored->nodd)
-    {
-        *word = stored->odd[store->index++ - stored->nmembers];
-        return 1;
-    }
-
-    return 0;
-}
-
-
-/* one command; NGX_DONE: this step needs no more */
-
-static ngx_int_t
-ngx_http_entra_mdm_store_members_write(ngx_http_entra_mdm_store_t *store)
-{
-    u_char      room[MEMBERS][ENTRA_GUID_LEN];
-    ngx_str_t   words[MEMBERS + 2], *keys;
-    ngx_uint_t  n;
-
-    keys = store->session.redis->keys;
-
-    if (store->step == NGX_HTTP_ENTRA_MDM_STEP_ADD
-        || store->step == NGX_HTTP_ENTRA_MDM_STEP_ACCOUNT)
-    {
-        ngx_str_set(&words[0], "SADD");
-
-    } else {
-        ngx_str_set(&words[0], "SREM");
-    }
-
-    words[1] = store->step >= NGX_HTTP_ENTRA_MDM_STEP_FORGET
-               ? keys[NGX_HTTP_ENTRA_MDM_REDIS_ACCOUNTED + store->list]
-               : keys[store->list];
-
-    for (n = 0; n < MEMBERS; n++) {
-        if (!ngx_http_entra_mdm_store_member(store, &words[n + 2], room[n])) {
-            break;
-        }
-    }
-
-    if (n == 0) {
-        return NGX_DONE;
-    }
-
-    return ngx_http_entra_mdm_store_queue(store, words, n + 2);
-}
-
-
-static ngx_int_t
-ngx_http_entra_mdm_store_activity_write(ngx_http_entra_mdm_store_t *store)
-{
-    bool                          added;
-    char                          guid[ENTRA_GUID_LEN];
-    uint32_t                      upper;
-    ngx_str_t                     words[14];
-    const entra_guid_t           *id;
-    ngx_http_entra_mdm_author_t  *author;
-
-    author = &store->patch->author;
-
-    do {
-        id = entra_diff_next(&store->diff, &added, &upper);
-        if (id == NULL) {
-            return NGX_DONE;
-        }
-    } while (store->skip && store->skip--);
-
-    (void) entra_guid_write_typed(id, upper, guid);
-
-    ngx_str_set(&words[0], "XADD");
-    words[1] = store->session.redis->keys[NGX_HTTP_ENTRA_MDM_REDIS_ACTIVITIES];
-    ngx_str_set(&words[2], "MAXLEN");
-    ngx_str_set(&words[3], "~");
-    ngx_str_set(&words[4], "10000");
-    ngx_str_set(&words[5], "*");
-    ngx_str_set(&words[6], "type");
-    words[7].data = (u_char *) entra_activity_types[store->list][added];
-    words[7].len = ngx_strlen(words[7].data);
-    words[8].data = (u_char *) entra_activity_details[store->list];
-    words[8].len = ngx_strlen(words[8].data);
-    words[9].data = (u_char *) guid;
-    words[9].len = ENTRA_GUID_LEN;
-    ngx_str_set(&words[10], "actor");
-    words[11] = author->actor;
-    ngx_str_set(&words[12], "role");
-
-    words[13] = author->role;
-
-    return ngx_http_entra_mdm_store_queue(store, words, 14);
-}
-
-
-/* where a step begins; activities of many, and only the last of them */
-
-static void
-ngx_http_entra_mdm_store_step(ngx_http_entra_mdm_store_t *store)
-{
-    ngx_http_entra_mdm_patch_t  *patch;
-
-    patch = store->patch;
-
-    store->index = 0;
-
-    if (store->step == NGX_HTTP_ENTRA_MDM_STEP_ACTIVITIES) {
-        store->diff = (entra_diff_t) { &patch->from.list[store->list].ids,
-                                       &patch->to.list[store->list].ids,
-                                       0, 0 };
-    }
-}
-
-
-static size_t
-ngx_http_entra_mdm_store_activities(ngx_http_entra_mdm_store_t *store)
-{
-    bool                         added;
-    size_t                       n;
-    uint32_t                     upper;
-    ngx_uint_t                   i;
-    entra_diff_t                 diff;
-    ngx_http_entra_mdm_patch_t  *patch;
-
-    n = 0;
-    patch = store->patch;
-
-    for (i = 0; i < ENTRA_LISTS; i++) {
-        diff = (entra_diff_t) { &patch->from.list[i].ids,
-                                &patch->to.list[i].ids, 0, 0 };
-
-        while (entra_diff_next(&diff, &added, &upper) != NULL) {
-            n++;
-        }
-    }
-
-    return n;
-}
-
-
-static void
-ngx_http_entra_mdm_store_note(ngx_http_entra_mdm_store_t *store)
-{
-    ngx_uint_t                   i;
-    entra_set_t                  from[ENTRA_LISTS], to[ENTRA_LISTS];
-    ngx_http_entra_mdm_patch_t  *patch;
-
-    patch = store->patch;
-
-    for (i = 0; i < ENTRA_LISTS; i++) {
-        from[i] = patch->from.list[i].ids;
-        to[i] = patch->to.list[i].ids;
-    }
-
-    ngx_http_entra_mdm_activities_log(patch->policy, patch->changed, from, to,
-                                      &patch->author);
-}
-
-
-static void
-ngx_http_entra_mdm_store_again(ngx_event_t *ev)
-{
-    ngx_http_entra_mdm_patch_t  *patch;
-
-    patch = ev->data;
-
-    ngx_http_entra_mdm_store_ready(&patch->store->session);
-}
-
-
-static void
-ngx_http_entra_mdm_store_executed(ngx_http_entra_mdm_redis_conn_t *conn,
-    redisReply *reply)
-{
-    ngx_int_t                    rc;
-    ngx_http_entra_mdm_store_t  *store;
-    ngx_http_entra_mdm_patch_t  *patch;
-
-    store = ngx_http_entra_mdm_store_of(conn);
-    patch = store->patch;
-
-    store->state = NGX_HTTP_ENTRA_MDM_STORE_READING;
-
-    if (reply->type == REDIS_REPLY_NIL) {
-
-        /* what was watched has changed */
-
-        if (patch->r == NULL) {
-            ngx_http_entra_mdm_store_done(store, NGX_OK);
-            return;
-        }
-
-        if (++patch->tries == TRIES) {
-            rc = ngx_http_entra_mdm_patch_error(patch,
-                                        NGX_HTTP_SERVICE_UNAVAILABLE,
-                                        "the lists change too often; nothing "
-                                        "was changed");
-            ngx_http_entra_mdm_store_done(store, rc);
-            return;
-        }
-
-        ngx_http_entra_mdm_patch_later(patch, ngx_http_entra_mdm_store_again);
-        return;
-    }
-
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) {
-        ngx_http_entra_mdm_store_away(store, store->refused[0]
-                     ? store->refused
-                     : ngx_http_entra_mdm_redis_text(reply->str, reply->len));
-        return;
-    }
-
-    store->generation = 0;
-
-    if (reply->element[0]->type == REDIS_REPLY_INTEGER) {
-        store->generation = (ngx_atomic_uint_t) reply->element[0]->integer;
-    }
-
-    ngx_http_entra_mdm_store_note(store);
-
-    if (!ngx_http_entra_mdm_zone(patch->policy)->feed.tracking) {
-        ngx_http_entra_mdm_store_poke(store);
-    }
-
-    ngx_http_entra_mdm_store_wait(store);
-}
-
-
-/* some commands, then others have their turn */
-
-static void
-ngx_http_entra_mdm_store_work(ngx_event_t *ev)
-{
-    ngx_int_t                    rc;
-    ngx_str_t                    words[1];
-    ngx_uint_t                   n;
-    ngx_http_entra_mdm_store_t  *store;
-
-    store = ev->data;
-
-    for (n = 0; n < COMMANDS; n++) {
-
-        if (store->list == ENTRA_LISTS) {
-            store->state = NGX_HTTP_ENTRA_MDM_STORE_SENT;
-            ngx_str_set(&words[0], "EXEC");
-            (void) ngx_http_entra_mdm_session_send(&store->session,
-                               ngx_http_entra_mdm_store_executed, words, 1);
-            return;
-        }
-
-        rc = NGX_DONE;
-
-        if (store->lists & (1u << store->list)) {
-            rc = store->step == NGX_HTTP_ENTRA_MDM_STEP_ACTIVITIES
-                 ? ngx_http_entra_mdm_store_activity_write(store)
-                 : ngx_http_entra_mdm_store_members_write(store);
-        }
-
-        if (rc == NGX_ERROR) {
-            /* it is over */
-            return;
-        }
-
-        if (rc == NGX_OK) {
-            continue;
-        }
-
-        if (++store->step == NGX_HTTP_ENTRA_MDM_STEPS) {
-            store->step = NGX_HTTP_ENTRA_MDM_STEP_REMOVE;
-            store->list++;
-        }
-
-        if (store->list < ENTRA_LISTS) {
-            ngx_http_entra_mdm_store_step(store);
-        }
-    }
-
-    ngx_post_event(&store->work, &ngx_posted_next_events);
-}
-
-
-static void
-ngx_http_entra_mdm_store_write(ngx_http_entra_mdm_store_t *store)
-{
-    size_t     n;
-    ngx_str_t  words[2];
-
-    n = ngx_http_entra_mdm_store_activities(store);
-
-    store->state = NGX_HTTP_ENTRA_MDM_STORE_WRITING;
-    store->list = 0;
-    store->step = NGX_HTTP_ENTRA_MDM_STEP_REMOVE;
-    store->skip = n - ngx_min(n, MAX_XADD);
-    store->refused[0] = '\0';
-
-    ngx_http_entra_mdm_store_step(store);
-
-    ngx_str_set(&words[0], "MULTI");
-
-    if (ngx_http_entra_mdm_store_queue(store, words, 1) != NGX_OK) {
-        return;
-    }
-
-    ngx_str_set(&words[0], "INCR");
-    words[1] = store->session.redis->keys[NGX_HTTP_ENTRA_MDM_REDIS_GENERATION];
-
-    if (ngx_http_entra_mdm_store_queue(store, words, 2) != NGX_OK) {
-        return;
-    }
-
-    ngx_http_entra_mdm_store_work(&store->work);
-}
-
-
 /*** waiting for the feed ***/
 
 
@@ -1016,7 +563,7 @@ ngx_http_entra_mdm_store_look(ngx_event_t *ev)
 }
 
 
-static void
+void
 ngx_http_entra_mdm_store_wait(ngx_http_entra_mdm_store_t *store)
 {
     ngx_http_entra_mdm_patch_t  *patch;
@@ -1059,10 +606,6 @@ ngx_http_entra_mdm_patch_redis(ngx_http_entra_mdm_patch_t *patch)
 
     store->patch = patch;
     patch->store = store;
-
-    store->work.handler = ngx_http_entra_mdm_store_work;
-    store->work.data = store;
-    store->work.log = patch->log;
 
     store->deadline.handler = ngx_http_entra_mdm_store_deadline;
     store->deadline.data = store;

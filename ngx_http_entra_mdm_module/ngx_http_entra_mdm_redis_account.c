@@ -17,32 +17,24 @@
  */
 
 #include "ngx_http_entra_mdm_redis_account.h"
-#include "ngx_http_entra_mdm_activities.h"
 #include "ngx_http_entra_mdm_lists.h"
 
 
 #define BATCH     NGX_HTTP_ENTRA_MDM_ACCOUNT_BATCH
 #define MAX_IDS   100000                /* of a list that is accounted for */
 #define MAX_MANY  1000                  /* changes that are told one by one */
-#define MEMBERS   200                   /* of one command */
-#define COMMANDS  20                    /* of those, in one turn */
 #define AGAIN     100                   /* milliseconds, after a conflict */
 
-/* is in an accounted set from the beginning, so that it exists */
-static const ngx_str_t  ngx_http_entra_mdm_account_mark = ngx_string("-");
+const ngx_str_t  ngx_http_entra_mdm_account_mark = ngx_string("-");
 
-static const ngx_http_entra_mdm_author_t  ngx_http_entra_mdm_account_author = {
+const ngx_http_entra_mdm_author_t  ngx_http_entra_mdm_account_author = {
     ngx_string("redis"), ngx_null_string
 };
 
 
-static void ngx_http_entra_mdm_account_list(
-    ngx_http_entra_mdm_account_t *account);
-
-
 /* called once by each answer */
 
-static ngx_http_entra_mdm_account_t *
+ngx_http_entra_mdm_account_t *
 ngx_http_entra_mdm_account_of(ngx_http_entra_mdm_redis_conn_t *conn)
 {
     ngx_http_entra_mdm_redis_load_t  *load;
@@ -55,7 +47,7 @@ ngx_http_entra_mdm_account_of(ngx_http_entra_mdm_redis_conn_t *conn)
 }
 
 
-static ngx_str_t *
+ngx_str_t *
 ngx_http_entra_mdm_account_key(ngx_http_entra_mdm_account_t *account)
 {
     return &account->policy->redis->keys[NGX_HTTP_ENTRA_MDM_REDIS_ACCOUNTED
@@ -63,17 +55,10 @@ ngx_http_entra_mdm_account_key(ngx_http_entra_mdm_account_t *account)
 }
 
 
-static ngx_str_t *
-ngx_http_entra_mdm_account_list_key(ngx_http_entra_mdm_account_t *account)
-{
-    return &account->policy->redis->keys[account->list];
-}
-
-
 /*** the end ***/
 
 
-static void
+void
 ngx_http_entra_mdm_account_clear(ngx_http_entra_mdm_account_t *account)
 {
     entra_gather_free(&account->gather);
@@ -118,7 +103,7 @@ ngx_http_entra_mdm_account_free(ngx_http_entra_mdm_account_t *account)
 }
 
 
-static void
+void
 ngx_http_entra_mdm_account_later(ngx_http_entra_mdm_account_t *account)
 {
     if (!account->again.timer_set) {
@@ -136,7 +121,7 @@ ngx_http_entra_mdm_account_handler(ngx_event_t *ev)
 
 /* the connection's own handler sees to one that is lost */
 
-static void
+void
 ngx_http_entra_mdm_account_send(ngx_http_entra_mdm_account_t *account,
     ngx_http_entra_mdm_redis_reply_pt handler, const ngx_str_t *words,
     ngx_uint_t n)
@@ -171,25 +156,6 @@ ngx_http_entra_mdm_account_many(ngx_http_entra_mdm_account_t *account,
 }
 
 
-static size_t
-ngx_http_entra_mdm_account_count(const entra_set_t *from,
-    const entra_set_t *to)
-{
-    bool          added;
-    size_t        n;
-    uint32_t      upper;
-    entra_diff_t  diff;
-
-    diff = (entra_diff_t) { from, to, 0, 0 };
-
-    for (n = 0; entra_diff_next(&diff, &added, &upper) != NULL; n++) {
-        /* void */
-    }
-
-    return n;
-}
-
-
 static void
 ngx_http_entra_mdm_account_log(ngx_http_entra_mdm_account_t *account)
 {
@@ -201,7 +167,7 @@ ngx_http_entra_mdm_account_log(ngx_http_entra_mdm_account_t *account)
         from[i] = account->known.list[i].ids;
         to[i] = account->lists.list[i].ids;
 
-        n = ngx_http_entra_mdm_account_count(&from[i], &to[i]);
+        n = entra_set_differences(&from[i], &to[i]);
 
         if (n > MAX_MANY) {
             ngx_http_entra_mdm_account_many(account, i, n);
@@ -227,7 +193,7 @@ ngx_http_entra_mdm_account_log(ngx_http_entra_mdm_account_t *account)
 }
 
 
-static void
+void
 ngx_http_entra_mdm_account_refused(ngx_http_entra_mdm_account_t *account,
     const redisReply *reply)
 {
@@ -251,376 +217,6 @@ ngx_http_entra_mdm_account_refused(ngx_http_entra_mdm_account_t *account,
 }
 
 
-/*** bringing up to date, without activities ***/
-
-
-static void
-ngx_http_entra_mdm_account_ignored(ngx_http_entra_mdm_redis_conn_t *conn,
-    redisReply *reply)
-{
-    ngx_http_entra_mdm_account_t  *account;
-
-    account = ngx_http_entra_mdm_account_of(conn);
-
-    if (reply->type == REDIS_REPLY_ERROR) {
-        ngx_http_entra_mdm_account_refused(account, reply);
-    }
-}
-
-
-/* the last answer of a list that is up to date now */
-
-static void
-ngx_http_entra_mdm_account_marked(ngx_http_entra_mdm_redis_conn_t *conn,
-    redisReply *reply)
-{
-    ngx_http_entra_mdm_account_t  *account;
-
-    account = ngx_http_entra_mdm_account_of(conn);
-
-    if (reply->type == REDIS_REPLY_ERROR) {
-        ngx_http_entra_mdm_account_refused(account, reply);
-        return;
-    }
-
-    if (account->busy) {
-        account->list++;
-        ngx_http_entra_mdm_account_list(account);
-    }
-}
-
-
-/*
- * Members of one kind for one command, SADD or SREM; what comes in between in
- * the order of IDs ends it.
- */
-
-static ngx_uint_t
-ngx_http_entra_mdm_account_write(ngx_http_entra_mdm_account_t *account)
-{
-    bool                 add, added;
-    u_char               room[MEMBERS][ENTRA_GUID_LEN];
-    uint32_t             upper;
-    ngx_str_t            words[MEMBERS + 2];
-    ngx_uint_t           n;
-    entra_diff_t         before;
-    const entra_guid_t  *id;
-
-    add = false;
-
-    for (n = 0; n < MEMBERS; n++) {
-        before = account->diff;
-
-        id = entra_diff_next(&account->diff, &added, &upper);
-        if (id == NULL) {
-            break;
-        }
-
-        if (n && added != add) {
-            account->diff = before;
-            break;
-        }
-
-        add = added;
-
-        (void) entra_guid_write_typed(id, upper, (char *) room[n]);
-        words[n + 2].data = room[n];
-        words[n + 2].len = ENTRA_GUID_LEN;
-    }
-
-    if (n == 0) {
-        return 0;
-    }
-
-    if (add) {
-        ngx_str_set(&words[0], "SADD");
-
-    } else {
-        ngx_str_set(&words[0], "SREM");
-    }
-
-    words[1] = *ngx_http_entra_mdm_account_key(account);
-
-    ngx_http_entra_mdm_account_send(account,
-                                    ngx_http_entra_mdm_account_ignored, words,
-                                    n + 2);
-
-    return 1;
-}
-
-
-static void
-ngx_http_entra_mdm_account_work(ngx_event_t *ev)
-{
-    ngx_str_t                      words[3];
-    ngx_uint_t                     i;
-    ngx_http_entra_mdm_account_t  *account;
-
-    account = ev->data;
-
-    for (i = 0; i < COMMANDS && account->busy; i++) {
-
-        if (ngx_http_entra_mdm_account_write(account)) {
-            continue;
-        }
-
-        /* last: before that, nobody takes the set for a whole one */
-
-        ngx_str_set(&words[0], "SADD");
-        words[1] = *ngx_http_entra_mdm_account_key(account);
-        words[2] = ngx_http_entra_mdm_account_mark;
-
-        ngx_http_entra_mdm_account_send(account,
-                                        ngx_http_entra_mdm_account_marked,
-                                        words, 3);
-        return;
-    }
-
-    if (account->busy) {
-        ngx_post_event(&account->work, &ngx_posted_next_events);
-    }
-}
-
-
-/*** activities ***/
-
-
-static void
-ngx_http_entra_mdm_account_note(ngx_http_entra_mdm_account_t *account)
-{
-    uint32_t       upper[2][BATCH];
-    ngx_uint_t     i, to;
-    entra_set_t    set[2], from_sets[ENTRA_LISTS], to_sets[ENTRA_LISTS];
-    entra_guid_t   ids[2][BATCH];
-
-    set[0] = (entra_set_t) { ids[0], 0, upper[0] };
-    set[1] = (entra_set_t) { ids[1], 0, upper[1] };
-
-    for (i = 0; i < account->n; i++) {
-
-        if (!account->valid[i]) {
-            continue;
-        }
-
-        to = account->added[i];
-        ids[to][set[to].count] = account->batch[i].id;
-        upper[to][set[to].count++] = account->batch[i].upper;
-    }
-
-    from_sets[account->list] = set[0];
-    to_sets[account->list] = set[1];
-
-    ngx_http_entra_mdm_activities_log(account->policy, 1u << account->list,
-                                      from_sets, to_sets,
-                                      &ngx_http_entra_mdm_account_author);
-}
-
-
-static void
-ngx_http_entra_mdm_account_executed(ngx_http_entra_mdm_redis_conn_t *conn,
-    redisReply *reply)
-{
-    ngx_http_entra_mdm_account_t  *account;
-
-    account = ngx_http_entra_mdm_account_of(conn);
-
-    if (!account->busy) {
-        return;
-    }
-
-    if (reply->type == REDIS_REPLY_ERROR) {
-        ngx_http_entra_mdm_account_refused(account, reply);
-        return;
-    }
-
-    if (reply->type == REDIS_REPLY_NIL) {
-        /* somebody was faster: there will be less to do */
-        ngx_http_entra_mdm_account_clear(account);
-        ngx_http_entra_mdm_account_later(account);
-        return;
-    }
-
-    ngx_http_entra_mdm_account_note(account);
-
-    /* the same list again, until nothing differs */
-
-    ngx_http_entra_mdm_account_list(account);
-}
-
-
-/* the answer to EXEC says it all */
-
-static void
-ngx_http_entra_mdm_account_queued(ngx_http_entra_mdm_redis_conn_t *conn,
-    redisReply *reply)
-{
-    (void) ngx_http_entra_mdm_account_of(conn);
-}
-
-
-static void
-ngx_http_entra_mdm_account_transaction(ngx_http_entra_mdm_account_t *account)
-{
-    char        guid[ENTRA_GUID_LEN];
-    ngx_str_t   words[14], *keys;
-    ngx_uint_t  i;
-
-    keys = account->policy->redis->keys;
-
-    ngx_str_set(&words[0], "MULTI");
-    ngx_http_entra_mdm_account_send(account, ngx_http_entra_mdm_account_queued,
-                                    words, 1);
-
-    for (i = 0; i < account->n; i++) {
-
-        if (!account->valid[i]) {
-            continue;
-        }
-
-        (void) entra_guid_write_typed(&account->batch[i].id,
-                                      account->batch[i].upper, guid);
-
-        if (account->added[i]) {
-            ngx_str_set(&words[0], "SADD");
-
-        } else {
-            ngx_str_set(&words[0], "SREM");
-        }
-
-        words[1] = *ngx_http_entra_mdm_account_key(account);
-        words[2].data = (u_char *) guid;
-        words[2].len = ENTRA_GUID_LEN;
-
-        ngx_http_entra_mdm_account_send(account,
-                                        ngx_http_entra_mdm_account_queued,
-                                        words, 3);
-
-        ngx_str_set(&words[0], "XADD");
-        words[1] = keys[NGX_HTTP_ENTRA_MDM_REDIS_ACTIVITIES];
-        ngx_str_set(&words[2], "MAXLEN");
-        ngx_str_set(&words[3], "~");
-        ngx_str_set(&words[4], "10000");
-        ngx_str_set(&words[5], "*");
-        ngx_str_set(&words[6], "type");
-        words[7].data = (u_char *)
-                        entra_activity_types[account->list][account->added[i]];
-        words[7].len = ngx_strlen(words[7].data);
-        words[8].data = (u_char *) entra_activity_details[account->list];
-        words[8].len = ngx_strlen(words[8].data);
-        words[9].data = (u_char *) guid;
-        words[9].len = ENTRA_GUID_LEN;
-        ngx_str_set(&words[10], "actor");
-        words[11] = ngx_http_entra_mdm_account_author.actor;
-        ngx_str_set(&words[12], "role");
-        ngx_str_set(&words[13], "");
-
-        ngx_http_entra_mdm_account_send(account,
-                                        ngx_http_entra_mdm_account_queued,
-                                        words, 14);
-    }
-
-    ngx_str_set(&words[0], "EXEC");
-    ngx_http_entra_mdm_account_send(account,
-                                    ngx_http_entra_mdm_account_executed,
-                                    words, 1);
-}
-
-
-static void
-ngx_http_entra_mdm_account_unwatched(ngx_http_entra_mdm_redis_conn_t *conn,
-    redisReply *reply)
-{
-    ngx_http_entra_mdm_account_t  *account;
-
-    account = ngx_http_entra_mdm_account_of(conn);
-
-    if (account->busy) {
-        account->list++;
-        ngx_http_entra_mdm_account_list(account);
-    }
-}
-
-
-/* nothing is to be done for this list */
-
-static void
-ngx_http_entra_mdm_account_leave(ngx_http_entra_mdm_account_t *account)
-{
-    ngx_str_t  words[1];
-
-    ngx_str_set(&words[0], "UNWATCH");
-
-    ngx_http_entra_mdm_account_send(account,
-                                    ngx_http_entra_mdm_account_unwatched,
-                                    words, 1);
-}
-
-
-/* what this node has read may be older than what another has accounted for */
-
-static void
-ngx_http_entra_mdm_account_confirmed(ngx_http_entra_mdm_redis_conn_t *conn,
-    redisReply *reply)
-{
-    ngx_uint_t                     i, valid;
-    ngx_http_entra_mdm_account_t  *account;
-
-    account = ngx_http_entra_mdm_account_of(conn);
-
-    if (!account->busy) {
-        return;
-    }
-
-    if (reply->type != REDIS_REPLY_INTEGER) {
-        ngx_http_entra_mdm_account_refused(account, reply);
-        return;
-    }
-
-    i = account->asked++;
-    account->valid[i] = (reply->integer != 0) == account->added[i];
-
-    if (account->asked < account->n) {
-        return;
-    }
-
-    for (i = 0, valid = 0; i < account->n; i++) {
-        valid += account->valid[i];
-    }
-
-    if (valid) {
-        ngx_http_entra_mdm_account_transaction(account);
-        return;
-    }
-
-    ngx_http_entra_mdm_account_leave(account);
-}
-
-
-static void
-ngx_http_entra_mdm_account_confirm(ngx_http_entra_mdm_account_t *account)
-{
-    char        guid[ENTRA_GUID_LEN];
-    ngx_str_t   words[3];
-    ngx_uint_t  i;
-
-    account->asked = 0;
-
-    ngx_str_set(&words[0], "SISMEMBER");
-    words[1] = *ngx_http_entra_mdm_account_list_key(account);
-    words[2].data = (u_char *) guid;
-    words[2].len = ENTRA_GUID_LEN;
-
-    for (i = 0; i < account->n; i++) {
-        (void) entra_guid_write_typed(&account->batch[i].id,
-                                      account->batch[i].upper, guid);
-
-        ngx_http_entra_mdm_account_send(account,
-                                        ngx_http_entra_mdm_account_confirmed,
-                                        words, 3);
-    }
-}
-
-
 /*** comparing ***/
 
 
@@ -639,7 +235,7 @@ ngx_http_entra_mdm_account_compare(ngx_http_entra_mdm_account_t *account)
     set = entra_gather_set(&account->gather);
     to = &account->lists.list[account->list].ids;
 
-    n = ngx_http_entra_mdm_account_count(&set, to);
+    n = entra_set_differences(&set, to);
 
     if (account->first || n > MAX_MANY) {
 
@@ -825,7 +421,7 @@ ngx_http_entra_mdm_account_begun(ngx_http_entra_mdm_redis_conn_t *conn,
 
 /* the list of this turn, or the end */
 
-static void
+void
 ngx_http_entra_mdm_account_list(ngx_http_entra_mdm_account_t *account)
 {
     ngx_str_t  words[3];
@@ -846,7 +442,7 @@ ngx_http_entra_mdm_account_list(ngx_http_entra_mdm_account_t *account)
     account->cursor[1] = '\0';
 
     ngx_str_set(&words[0], "WATCH");
-    words[1] = *ngx_http_entra_mdm_account_list_key(account);
+    words[1] = account->policy->redis->keys[account->list];
     words[2] = *ngx_http_entra_mdm_account_key(account);
 
     ngx_http_entra_mdm_account_send(account,

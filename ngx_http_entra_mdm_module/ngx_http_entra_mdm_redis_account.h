@@ -8,6 +8,7 @@
 #define NGX_HTTP_ENTRA_MDM_REDIS_ACCOUNT_H
 
 #include "ngx_http_entra_mdm_redis_load.h"
+#include "ngx_http_entra_mdm_redis_session.h"
 
 
 #define NGX_HTTP_ENTRA_MDM_ACCOUNT_BATCH  100   /* of one transaction */
@@ -65,6 +66,48 @@ void ngx_http_entra_mdm_account_stop(ngx_http_entra_mdm_account_t *account);
 
 /* gives back what stays over a connection */
 void ngx_http_entra_mdm_account_free(ngx_http_entra_mdm_account_t *account);
+
+
+/*** between its two files ***/
+
+
+/* is in an accounted set from the beginning, so that it exists */
+extern const ngx_str_t  ngx_http_entra_mdm_account_mark;
+
+extern const ngx_http_entra_mdm_author_t  ngx_http_entra_mdm_account_author;
+
+/* called once by the handler of each answer */
+ngx_http_entra_mdm_account_t *ngx_http_entra_mdm_account_of(
+    ngx_http_entra_mdm_redis_conn_t *conn);
+
+void ngx_http_entra_mdm_account_send(ngx_http_entra_mdm_account_t *account,
+    ngx_http_entra_mdm_redis_reply_pt handler, const ngx_str_t *words,
+    ngx_uint_t n);
+
+ngx_str_t *ngx_http_entra_mdm_account_key(
+    ngx_http_entra_mdm_account_t *account);
+
+/* begins with account->list, once more or anew */
+void ngx_http_entra_mdm_account_list(ngx_http_entra_mdm_account_t *account);
+
+/* gives up: for now, for a moment, or because of an error of Redis */
+void ngx_http_entra_mdm_account_clear(ngx_http_entra_mdm_account_t *account);
+void ngx_http_entra_mdm_account_later(ngx_http_entra_mdm_account_t *account);
+void ngx_http_entra_mdm_account_refused(ngx_http_entra_mdm_account_t *account,
+    const redisReply *reply);
+
+/* an answer that matters only if it is an error */
+void ngx_http_entra_mdm_account_ignored(ngx_http_entra_mdm_redis_conn_t *conn,
+    redisReply *reply);
+
+/* writes account->diff without activities, and goes on with the next list */
+void ngx_http_entra_mdm_account_work(ngx_event_t *ev);
+
+/* asks whether account->batch is so in Redis, and writes what is */
+void ngx_http_entra_mdm_account_confirm(ngx_http_entra_mdm_account_t *account);
+
+/* nothing is to be done for this list */
+void ngx_http_entra_mdm_account_leave(ngx_http_entra_mdm_account_t *account);
 
 
 #endif /* NGX_HTTP_ENTRA_MDM_REDIS_ACCOUNT_H */

@@ -211,3 +211,28 @@ ngx_http_entra_mdm_session_answer(ngx_http_entra_mdm_session_t *session,
 
     return NGX_AGAIN;
 }
+
+
+void
+ngx_http_entra_mdm_redis_activity(ngx_http_entra_mdm_redis_t *redis,
+    ngx_str_t words[NGX_HTTP_ENTRA_MDM_REDIS_XADD], ngx_uint_t list,
+    ngx_uint_t added, char *guid, const ngx_http_entra_mdm_author_t *author)
+{
+    ngx_str_set(&words[0], "XADD");
+    words[1] = redis->keys[NGX_HTTP_ENTRA_MDM_REDIS_ACTIVITIES];
+    ngx_str_set(&words[2], "MAXLEN");
+    ngx_str_set(&words[3], "~");
+    ngx_str_set(&words[4], "10000");
+    ngx_str_set(&words[5], "*");
+    ngx_str_set(&words[6], "type");
+    words[7].data = (u_char *) entra_activity_types[list][added];
+    words[7].len = ngx_strlen(words[7].data);
+    words[8].data = (u_char *) entra_activity_details[list];
+    words[8].len = ngx_strlen(words[8].data);
+    words[9].data = (u_char *) guid;
+    words[9].len = ENTRA_GUID_LEN;
+    ngx_str_set(&words[10], "actor");
+    words[11] = author->actor;
+    ngx_str_set(&words[12], "role");
+    words[13] = author->role;
+}

@@ -5,6 +5,7 @@
 #ifndef NGX_HTTP_ENTRA_MDM_REDIS_SESSION_H
 #define NGX_HTTP_ENTRA_MDM_REDIS_SESSION_H
 
+#include "ngx_http_entra_mdm_activities.h"
 #include "ngx_http_entra_mdm_redis_connect.h"
 
 
@@ -60,6 +61,15 @@ ngx_int_t ngx_http_entra_mdm_session_send(
  */
 ngx_int_t ngx_http_entra_mdm_session_answer(
     ngx_http_entra_mdm_session_t *session, const redisReply *reply);
+
+
+/* the words of an XADD; guid has ENTRA_GUID_LEN bytes */
+
+#define NGX_HTTP_ENTRA_MDM_REDIS_XADD  14
+
+void ngx_http_entra_mdm_redis_activity(ngx_http_entra_mdm_redis_t *redis,
+    ngx_str_t words[NGX_HTTP_ENTRA_MDM_REDIS_XADD], ngx_uint_t list,
+    ngx_uint_t added, char *guid, const ngx_http_entra_mdm_author_t *author);
 
 
 #endif /* NGX_HTTP_ENTRA_MDM_REDIS_SESSION_H */

@@ -158,6 +158,24 @@ entra_diff_next(entra_diff_t *diff, bool *added, uint32_t *upper)
 }
 
 
+size_t
+entra_set_differences(const entra_set_t *from, const entra_set_t *to)
+{
+    bool          added;
+    size_t        n;
+    uint32_t      upper;
+    entra_diff_t  diff;
+
+    diff = (entra_diff_t) { from, to, 0, 0 };
+
+    for (n = 0; entra_diff_next(&diff, &added, &upper) != NULL; n++) {
+        /* void */
+    }
+
+    return n;
+}
+
+
 bool
 entra_set_has(const entra_set_t *set, const entra_guid_t *id)
 {

@@ -72,5 +72,8 @@ typedef struct {
 const entra_guid_t *entra_diff_next(entra_diff_t *diff, bool *added,
     uint32_t *upper);
 
+/* how many there are */
+size_t entra_set_differences(const entra_set_t *from, const entra_set_t *to);
+
 
 #endif /* ENTRA_SET_H */

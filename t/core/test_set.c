@@ -239,6 +239,7 @@ test_difference(void)
     tap_is_text(difference(&none, &one), "+1/1 +3/3 +5/5", "from nothing");
     tap_is_text(difference(&one, &none), "-1/1 -3/3 -5/5", "to nothing");
     tap_is_text(difference(&one, &one), "", "none to itself");
+    tap_is_size(entra_set_differences(&one, &two), 4, "four differences");
     tap_is_text(difference(&none, &none), "", "nor of nothing to nothing");
 }
 
