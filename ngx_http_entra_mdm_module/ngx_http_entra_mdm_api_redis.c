@@ -29,10 +29,6 @@ ngx_http_entra_mdm_store_close(ngx_http_entra_mdm_store_t *store)
 {
     ngx_http_entra_mdm_session_close(&store->session);
 
-    if (store->work.posted) {
-        ngx_delete_posted_event(&store->work);
-    }
-
     if (store->deadline.timer_set) {
         ngx_del_timer(&store->deadline);
     }

@@ -60,7 +60,6 @@ struct ngx_http_entra_mdm_store_s {
     size_t                             skip;        /* of the activities */
     ngx_uint_t                         queued;      /* unanswered */
 
-    ngx_event_t                        work;
     ngx_event_t                        deadline;
 };
 

@@ -7,12 +7,13 @@
 
 #define TRIES      50
 #define MEMBERS    200                  /* of one command */
-#define COMMANDS   200                  /* in one turn of the event loop */
+#define UNANSWERED 100                  /* commands; more when half are */
 #define MAX_XADD   10000                /* the stream holds no more */
 
 
 static void ngx_http_entra_mdm_store_executed(
     ngx_http_entra_mdm_redis_conn_t *conn, redisReply *reply);
+static void ngx_http_entra_mdm_store_work(ngx_http_entra_mdm_store_t *store);
 
 
 /* all is queued, nothing was refused: from here on it cannot be undone */
@@ -48,6 +49,11 @@ ngx_http_entra_mdm_store_queued(ngx_http_entra_mdm_redis_conn_t *conn,
 
     if (--store->queued == 0 && store->list == ENTRA_LISTS) {
         ngx_http_entra_mdm_store_execute(store);
+        return;
+    }
+
+    if (store->list < ENTRA_LISTS && store->queued == UNANSWERED / 2) {
+        ngx_http_entra_mdm_store_work(store);
     }
 }
 
@@ -292,26 +298,17 @@ ngx_http_entra_mdm_store_executed(ngx_http_entra_mdm_redis_conn_t *conn,
 }
 
 
-/* some commands, then others have their turn */
+/* some commands, as many as Redis keeps up with; its answers call for more */
 
 static void
-ngx_http_entra_mdm_store_work(ngx_event_t *ev)
+ngx_http_entra_mdm_store_work(ngx_http_entra_mdm_store_t *store)
 {
-    ngx_int_t                    rc;
-    ngx_uint_t                   n;
-    ngx_http_entra_mdm_store_t  *store;
+    ngx_int_t  rc;
 
-    store = ev->data;
-
-    for (n = 0; n < COMMANDS; n++) {
+    while (store->queued < UNANSWERED) {
 
         if (store->list == ENTRA_LISTS) {
-
-            if (store->queued == 0) {
-                ngx_http_entra_mdm_store_execute(store);
-            }
-
-            /* else the last answer is still to come */
+            /* the last answer is still to come */
             return;
         }
 
@@ -341,8 +338,6 @@ ngx_http_entra_mdm_store_work(ngx_event_t *ev)
             ngx_http_entra_mdm_store_step(store);
         }
     }
-
-    ngx_post_event(&store->work, &ngx_posted_next_events);
 }
 
 
@@ -364,10 +359,6 @@ ngx_http_entra_mdm_store_write(ngx_http_entra_mdm_store_t *store)
     store->skip = n - ngx_min(n, MAX_XADD);
     store->queued = 0;
 
-    store->work.handler = ngx_http_entra_mdm_store_work;
-    store->work.data = store;
-    store->work.log = store->patch->log;
-
     ngx_http_entra_mdm_store_step(store);
 
     ngx_str_set(&words[0], "MULTI");
@@ -383,5 +374,5 @@ ngx_http_entra_mdm_store_write(ngx_http_entra_mdm_store_t *store)
         return;
     }
 
-    ngx_http_entra_mdm_store_work(&store->work);
+    ngx_http_entra_mdm_store_work(store);
 }

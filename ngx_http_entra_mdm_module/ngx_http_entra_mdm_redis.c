@@ -18,10 +18,9 @@
  * with each poll, which is all there is where the server cannot track.
  *
  * The two connections are one unit.  Redis does not say so when the target of
- * a redirect has died, so a heartbeat goes over both: a second SUBSCRIBE is
- * answered like the first, and the only command that hiredis 0.14 stands on a
- * subscriber.  The other one also asks what must not change silently: with
- * Sentinel the role, in a cluster whether the slot is still here.
+ * a redirect has died, so a heartbeat goes over both.  That of the other one
+ * asks what must not change silently: with Sentinel the role, in a cluster
+ * whether the slot is still here.
  */
 
 #include "ngx_http_entra_mdm_redis_account.h"
@@ -135,7 +134,7 @@ ngx_http_entra_mdm_feed_send(ngx_http_entra_mdm_redis_feed_t *feed,
     ngx_http_entra_mdm_redis_reply_pt handler, const ngx_str_t *words,
     ngx_uint_t n)
 {
-    if (conn->ac != NULL
+    if (conn->rc != NULL
         && ngx_http_entra_mdm_redis_send(conn, handler, words, n) != NGX_OK)
     {
         ngx_http_entra_mdm_feed_failed(feed, "nothing can be sent");
@@ -451,20 +450,17 @@ ngx_http_entra_mdm_feed_beaten(ngx_http_entra_mdm_redis_conn_t *conn,
 }
 
 
-static void ngx_http_entra_mdm_feed_message(
-    ngx_http_entra_mdm_redis_conn_t *conn, redisReply *reply);
-
-
 static void
-ngx_http_entra_mdm_feed_subscribe(ngx_http_entra_mdm_redis_feed_t *feed)
+ngx_http_entra_mdm_feed_sub_beaten(ngx_http_entra_mdm_redis_conn_t *conn,
+    redisReply *reply)
 {
-    ngx_str_t  words[2];
+    if (reply->type == REDIS_REPLY_ERROR) {
+        ngx_http_entra_mdm_feed_failed(conn->data,
+                    ngx_http_entra_mdm_redis_text(reply->str, reply->len));
+        return;
+    }
 
-    ngx_str_set(&words[0], "SUBSCRIBE");
-    words[1] = ngx_http_entra_mdm_feed_channel;
-
-    ngx_http_entra_mdm_feed_send(feed, &feed->sub,
-                                 ngx_http_entra_mdm_feed_message, words, 2);
+    ngx_http_entra_mdm_feed_alive(conn->data);
 }
 
 
@@ -492,6 +488,15 @@ ngx_http_entra_mdm_feed_beat(ngx_event_t *ev)
     n = 1;
     ngx_str_set(&words[0], "PING");
 
+    feed->beating = 1;
+
+    if (feed->tracking) {
+        feed->beating = 2;
+        ngx_http_entra_mdm_feed_send(feed, &feed->sub,
+                                     ngx_http_entra_mdm_feed_sub_beaten,
+                                     words, 1);
+    }
+
     if (feed->redis->url.kind == ENTRA_REDIS_SENTINEL) {
         ngx_str_set(&words[0], "ROLE");
     }
@@ -501,14 +506,8 @@ ngx_http_entra_mdm_feed_beat(ngx_event_t *ev)
         words[n++] = feed->redis->keys[NGX_HTTP_ENTRA_MDM_REDIS_GENERATION];
     }
 
-    feed->beating = feed->tracking ? 2 : 1;
-
     ngx_http_entra_mdm_feed_send(feed, &feed->data,
                                  ngx_http_entra_mdm_feed_beaten, words, n);
-
-    if (feed->tracking) {
-        ngx_http_entra_mdm_feed_subscribe(feed);
-    }
 }
 
 
@@ -596,7 +595,7 @@ ngx_http_entra_mdm_feed_poll(ngx_event_t *ev)
     }
 
     if (feed->redis->url.kind == ENTRA_REDIS_SENTINEL
-        && feed->data.ac != NULL && !feed->check.searching)
+        && feed->data.rc != NULL && !feed->check.searching)
     {
         ngx_http_entra_mdm_redis_find(&feed->check);
     }
@@ -720,7 +719,7 @@ ngx_http_entra_mdm_feed_greeted(ngx_http_entra_mdm_redis_feed_t *feed,
         return;
     }
 
-    if (feed->sub.ac == NULL) {
+    if (feed->sub.rc == NULL) {
         /* it may not track, and the role came last */
         ngx_http_entra_mdm_feed_load(feed);
         return;
@@ -827,34 +826,34 @@ ngx_http_entra_mdm_feed_message(ngx_http_entra_mdm_redis_conn_t *conn,
 {
     ngx_http_entra_mdm_redis_feed_t *feed = conn->data;
 
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3
-        || reply->element[0]->type != REDIS_REPLY_STRING)
-    {
-        ngx_http_entra_mdm_feed_failed(feed, "an odd message");
-        return;
+    /* until all is being read, there is nothing to read again */
+
+    if (feed->state >= NGX_HTTP_ENTRA_MDM_FEED_LOADING) {
+        ngx_http_entra_mdm_feed_invalidated(feed, reply->element[2]);
     }
-
-    if (ngx_strcmp(reply->element[0]->str, "message") == 0) {
-
-        /* until all is being read, there is nothing to read again */
-
-        if (feed->state >= NGX_HTTP_ENTRA_MDM_FEED_LOADING) {
-            ngx_http_entra_mdm_feed_invalidated(feed, reply->element[2]);
-        }
-
-        return;
-    }
-
-    if (feed->state == NGX_HTTP_ENTRA_MDM_FEED_GREETING) {
-        ngx_http_entra_mdm_feed_greeted(feed, GREETED_SUBSCRIBED);
-        return;
-    }
-
-    ngx_http_entra_mdm_feed_alive(feed);
 }
 
 
-/* hiredis closes a subscriber whose SUBSCRIBE was answered by an error */
+static void
+ngx_http_entra_mdm_feed_subscribed(ngx_http_entra_mdm_redis_conn_t *conn,
+    redisReply *reply)
+{
+    ngx_http_entra_mdm_redis_feed_t *feed = conn->data;
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        ngx_http_entra_mdm_feed_no_tracking(feed,
+                    ngx_http_entra_mdm_redis_text(reply->str, reply->len));
+        return;
+    }
+
+    if (reply->type != REDIS_REPLY_ARRAY) {
+        ngx_http_entra_mdm_feed_failed(feed, "SUBSCRIBE did not subscribe");
+        return;
+    }
+
+    ngx_http_entra_mdm_feed_greeted(feed, GREETED_SUBSCRIBED);
+}
+
 
 static void
 ngx_http_entra_mdm_feed_sub_closed(ngx_http_entra_mdm_redis_conn_t *conn,
@@ -864,11 +863,6 @@ ngx_http_entra_mdm_feed_sub_closed(ngx_http_entra_mdm_redis_conn_t *conn,
 
     if (why == NULL) {
         ngx_http_entra_mdm_feed_stop(feed);
-        return;
-    }
-
-    if (feed->state == NGX_HTTP_ENTRA_MDM_FEED_GREETING) {
-        ngx_http_entra_mdm_feed_no_tracking(feed, why);
         return;
     }
 
@@ -895,7 +889,12 @@ ngx_http_entra_mdm_feed_greet(ngx_http_entra_mdm_redis_feed_t *feed)
 
     ngx_http_entra_mdm_feed_send(feed, &feed->sub, ngx_http_entra_mdm_feed_id,
                                  words, 2);
-    ngx_http_entra_mdm_feed_subscribe(feed);
+
+    ngx_str_set(&words[0], "SUBSCRIBE");
+    words[1] = ngx_http_entra_mdm_feed_channel;
+
+    ngx_http_entra_mdm_feed_send(feed, &feed->sub,
+                                 ngx_http_entra_mdm_feed_subscribed, words, 2);
 }
 
 
@@ -980,6 +979,7 @@ ngx_http_entra_mdm_feed_init(ngx_http_entra_mdm_redis_feed_t *feed)
 
     feed->sub.timeout = feed->redis->timeout;
     feed->sub.closed = ngx_http_entra_mdm_feed_sub_closed;
+    feed->sub.message = ngx_http_entra_mdm_feed_message;
     feed->sub.data = feed;
     feed->sub.log = feed->log;
 

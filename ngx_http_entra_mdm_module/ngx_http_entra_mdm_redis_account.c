@@ -68,8 +68,8 @@ ngx_http_entra_mdm_account_clear(ngx_http_entra_mdm_account_t *account)
         account->pool = NULL;
     }
 
-    if (account->work.posted) {
-        ngx_delete_posted_event(&account->work);
+    if (account->work.timer_set) {
+        ngx_del_timer(&account->work);
     }
 
     account->busy = 0;
@@ -466,7 +466,7 @@ ngx_http_entra_mdm_account_start(ngx_http_entra_mdm_account_t *account)
 
     zone = ngx_http_entra_mdm_zone(account->policy);
 
-    if (account->busy || account->conn->ac == NULL
+    if (account->busy || account->conn->rc == NULL
         || zone->source != NGX_HTTP_ENTRA_MDM_FROM_REDIS
         || account->done == zone->lists_generation + 1)
     {
@@ -525,6 +525,7 @@ ngx_http_entra_mdm_account_init(ngx_http_entra_mdm_account_t *account)
     account->work.handler = ngx_http_entra_mdm_account_work;
     account->work.data = account;
     account->work.log = account->log;
+    account->work.cancelable = 1;
 
     account->again.handler = ngx_http_entra_mdm_account_handler;
     account->again.data = account;

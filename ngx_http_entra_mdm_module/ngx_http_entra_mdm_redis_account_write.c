@@ -7,7 +7,8 @@
 
 #define BATCH     NGX_HTTP_ENTRA_MDM_ACCOUNT_BATCH
 #define MEMBERS   200                   /* of one command */
-#define COMMANDS  20                    /* of those, in one turn */
+#define COMMANDS  20                    /* of those, at a time */
+#define PAUSE     2                     /* milliseconds */
 
 
 /*** bringing up to date, without activities ***/
@@ -117,7 +118,13 @@ ngx_http_entra_mdm_account_work(ngx_event_t *ev)
 
     account = ev->data;
 
+    /* no more than Redis keeps up with */
+
     for (i = 0; i < COMMANDS && account->busy; i++) {
+
+        if (account->pending > COMMANDS) {
+            break;
+        }
 
         if (ngx_http_entra_mdm_account_write(account)) {
             continue;
@@ -136,7 +143,7 @@ ngx_http_entra_mdm_account_work(ngx_event_t *ev)
     }
 
     if (account->busy) {
-        ngx_post_event(&account->work, &ngx_posted_next_events);
+        ngx_add_timer(&account->work, PAUSE);
     }
 }
 

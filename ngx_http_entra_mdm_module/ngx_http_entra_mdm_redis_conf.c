@@ -189,6 +189,8 @@ ngx_http_entra_mdm_redis_option(ngx_conf_t *cf,
     ngx_uint_t                                i;
     const ngx_http_entra_mdm_redis_option_t  *option;
 
+    option = NULL;
+
     for (i = 0; i < OPTIONS; i++) {
         option = &ngx_http_entra_mdm_redis_options[i];
 

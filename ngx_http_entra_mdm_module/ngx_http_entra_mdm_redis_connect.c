@@ -319,7 +319,7 @@ ngx_http_entra_mdm_redis_sentinel_answer(ngx_http_entra_mdm_redis_conn_t *conn,
 static void
 ngx_http_entra_mdm_redis_sentinel_ask(ngx_http_entra_mdm_redis_where_t *where)
 {
-    redisAsyncContext                *ac;
+    redisContext                     *rc;
     ngx_http_entra_mdm_redis_conn_t  *conn;
 
     ngx_str_t  words[3] = {
@@ -339,22 +339,22 @@ ngx_http_entra_mdm_redis_sentinel_ask(ngx_http_entra_mdm_redis_where_t *where)
 
     /* user, password and database are those of the master */
 
-    ac = redisAsyncConnect(where->place.ip, where->place.port);
+    rc = redisConnectNonBlock(where->place.ip, where->place.port);
 
-    if (ac == NULL) {
+    if (rc == NULL) {
         ngx_http_entra_mdm_redis_sentinel_closed(conn, "no memory");
         return;
     }
 
-    if (ac->err) {
-        ngx_cpystrn((u_char *) conn->why, (u_char *) ac->errstr,
+    if (rc->err) {
+        ngx_cpystrn((u_char *) conn->why, (u_char *) rc->errstr,
                     sizeof(conn->why));
-        redisAsyncFree(ac);
+        redisFree(rc);
         ngx_http_entra_mdm_redis_sentinel_closed(conn, conn->why);
         return;
     }
 
-    if (ngx_http_entra_mdm_redis_attach(conn, ac) != NGX_OK) {
+    if (ngx_http_entra_mdm_redis_attach(conn, rc, NULL) != NGX_OK) {
         ngx_http_entra_mdm_redis_sentinel_closed(conn, conn->why);
         return;
     }
@@ -528,18 +528,21 @@ ngx_http_entra_mdm_redis_open(ngx_http_entra_mdm_redis_conn_t *conn,
     ngx_http_entra_mdm_redis_t *redis,
     const ngx_http_entra_mdm_redis_place_t *place)
 {
-    const char         *why;
-    redisAsyncContext  *ac;
+    void          *ssl;
+    const char    *why;
+    redisContext  *rc;
 
-    ac = place->ip[0] ? redisAsyncConnect(place->ip, place->port)
-                      : redisAsyncConnectUnix(redis->url.path.data);
+    ssl = NULL;
 
-    why = (ac == NULL) ? "no memory" : ac->err ? ac->errstr : NULL;
+    rc = place->ip[0] ? redisConnectNonBlock(place->ip, place->port)
+                      : redisConnectUnixNonBlock(redis->url.path.data);
+
+    why = (rc == NULL) ? "no memory" : rc->err ? rc->errstr : NULL;
 
 #if (NGX_ENTRA_HAVE_REDIS_TLS)
 
     if (why == NULL && redis->ssl_ctx != NULL) {
-        why = ngx_http_entra_mdm_redis_tls_start(redis, ac);
+        why = ngx_http_entra_mdm_redis_tls_start(redis, rc, &ssl);
     }
 
 #endif
@@ -547,14 +550,14 @@ ngx_http_entra_mdm_redis_open(ngx_http_entra_mdm_redis_conn_t *conn,
     if (why != NULL) {
         ngx_cpystrn((u_char *) conn->why, (u_char *) why, sizeof(conn->why));
 
-        if (ac != NULL) {
-            redisAsyncFree(ac);
+        if (rc != NULL) {
+            redisFree(rc);
         }
 
         return NGX_ERROR;
     }
 
-    if (ngx_http_entra_mdm_redis_attach(conn, ac) != NGX_OK) {
+    if (ngx_http_entra_mdm_redis_attach(conn, rc, ssl) != NGX_OK) {
         return NGX_ERROR;
     }
 

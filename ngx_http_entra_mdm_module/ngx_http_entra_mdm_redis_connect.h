@@ -86,9 +86,12 @@ ngx_int_t ngx_http_entra_mdm_redis_open(ngx_http_entra_mdm_redis_conn_t *conn,
 /*** ngx_http_entra_mdm_redis_tls.c ***/
 
 
-/* TLS on a connection that was just begun; NULL, or what went wrong */
+/*
+ * TLS on a connection that was just begun: NULL with the SSL, which is the
+ * context's, in *ssl, or what went wrong.
+ */
 const char *ngx_http_entra_mdm_redis_tls_start(
-    ngx_http_entra_mdm_redis_t *redis, redisAsyncContext *ac);
+    ngx_http_entra_mdm_redis_t *redis, redisContext *rc, void **ssl);
 
 
 #endif /* NGX_HTTP_ENTRA_MDM_REDIS_CONNECT_H */

@@ -1,13 +1,19 @@
 /*
- * hiredis' hooks and nginx's events.  Knows nothing of lists.
+ * hiredis and nginx's events.  Knows nothing of lists.
  *
- * Who owns what: the descriptor is hiredis' and closed by it; the nginx
- * connection around it is ours, and its events are deleted before that.  A
- * context that is freed within one of its own callbacks lives on until that
- * returns, so it is cut off from its owner first: ac->data is NULL then.
+ * hiredis formats, buffers and parses; its own asynchronous interface is left
+ * aside, since it ends the process by an assertion when a server says what it
+ * was not asked.
+ *
+ * The descriptor is hiredis' and closed by it; the nginx connection around it
+ * is ours, and its events are deleted before that.
  */
 
 #include "ngx_http_entra_mdm_redis_event.h"
+
+#if (NGX_ENTRA_HAVE_REDIS_TLS)
+#include <openssl/ssl.h>
+#endif
 
 #include "entra_escape.h"
 
@@ -20,7 +26,7 @@ static void ngx_http_entra_mdm_redis_write_handler(ngx_event_t *wev);
 static void ngx_http_entra_mdm_redis_timer_handler(ngx_event_t *ev);
 
 
-/*** hiredis calls ***/
+/*** closing ***/
 
 
 /*
@@ -46,57 +52,28 @@ ngx_http_entra_mdm_redis_del(ngx_event_t *ev, ngx_int_t event)
 }
 
 
-static void
-ngx_http_entra_mdm_redis_add_read(void *data)
+void
+ngx_http_entra_mdm_redis_close(ngx_http_entra_mdm_redis_conn_t *conn)
 {
-    ngx_http_entra_mdm_redis_conn_t *conn = data;
-
-    ngx_http_entra_mdm_redis_add(conn->c->read, NGX_READ_EVENT);
-}
-
-
-static void
-ngx_http_entra_mdm_redis_del_read(void *data)
-{
-    ngx_http_entra_mdm_redis_conn_t *conn = data;
-
-    ngx_http_entra_mdm_redis_del(conn->c->read, NGX_READ_EVENT);
-}
-
-
-static void
-ngx_http_entra_mdm_redis_add_write(void *data)
-{
-    ngx_http_entra_mdm_redis_conn_t *conn = data;
-
-    ngx_http_entra_mdm_redis_add(conn->c->write, NGX_WRITE_EVENT);
-}
-
-
-static void
-ngx_http_entra_mdm_redis_del_write(void *data)
-{
-    ngx_http_entra_mdm_redis_conn_t *conn = data;
-
-    ngx_http_entra_mdm_redis_del(conn->c->write, NGX_WRITE_EVENT);
-}
-
-
-static void
-ngx_http_entra_mdm_redis_detach(ngx_http_entra_mdm_redis_conn_t *conn)
-{
-    ngx_connection_t   *c;
-    redisAsyncContext  *ac;
+    redisContext      *rc;
+    ngx_connection_t  *c;
 
     c = conn->c;
-    ac = conn->ac;
+    rc = conn->rc;
+
+    if (rc == NULL) {
+        return;
+    }
 
     conn->c = NULL;
-    conn->ac = NULL;
+    conn->rc = NULL;
+    conn->ssl = NULL;
     conn->pending = 0;
 
-    ac->data = NULL;
-    ngx_memzero(&ac->ev, sizeof(ac->ev));
+    if (conn->closing) {
+        *conn->closing = 1;
+        conn->closing = NULL;
+    }
 
     if (conn->timer.timer_set) {
         ngx_del_timer(&conn->timer);
@@ -119,27 +96,190 @@ ngx_http_entra_mdm_redis_detach(ngx_http_entra_mdm_redis_conn_t *conn)
     ngx_free_connection(c);
 
     c->fd = (ngx_socket_t) -1;
+
+    redisFree(rc);
 }
 
 
-/* hiredis frees the context, for the other side or itself has failed */
-
-static void
-ngx_http_entra_mdm_redis_cleanup(void *data)
+void
+ngx_http_entra_mdm_redis_abandon(ngx_http_entra_mdm_redis_conn_t *conn,
+    const char *why)
 {
-    ngx_http_entra_mdm_redis_conn_t *conn = data;
+    if (conn->rc == NULL) {
+        return;
+    }
 
-    const char  *text;
+    ngx_cpystrn((u_char *) conn->why, (u_char *) why, sizeof(conn->why));
 
-    text = conn->ac->err && conn->ac->errstr[0] ? conn->ac->errstr
-                                                : "the connection ended";
-
-    text = ngx_http_entra_mdm_redis_text(text, ngx_strlen(text));
-    ngx_cpystrn((u_char *) conn->why, (u_char *) text, sizeof(conn->why));
-
-    ngx_http_entra_mdm_redis_detach(conn);
+    ngx_http_entra_mdm_redis_close(conn);
 
     conn->closed(conn, conn->why);
+}
+
+
+static void
+ngx_http_entra_mdm_redis_broken(ngx_http_entra_mdm_redis_conn_t *conn)
+{
+    const char  *why;
+
+    why = conn->rc->errstr[0] ? conn->rc->errstr : "the connection ended";
+
+    ngx_http_entra_mdm_redis_abandon(conn,
+                       ngx_http_entra_mdm_redis_text(why, ngx_strlen(why)));
+}
+
+
+/*** reading and writing ***/
+
+
+/* what a subscriber is told is no answer to what it said */
+
+static ngx_uint_t
+ngx_http_entra_mdm_redis_is_message(const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_ARRAY
+           && reply->elements == 3
+           && reply->element[0]->type == REDIS_REPLY_STRING
+           && ngx_strcmp(reply->element[0]->str, "message") == 0;
+}
+
+
+static void
+ngx_http_entra_mdm_redis_dispatch(ngx_http_entra_mdm_redis_conn_t *conn,
+    redisReply *reply)
+{
+    ngx_http_entra_mdm_redis_reply_pt  handler;
+
+    if (conn->message && ngx_http_entra_mdm_redis_is_message(reply)) {
+        conn->message(conn, reply);
+        return;
+    }
+
+    if (conn->pending == 0) {
+        /* such as: max number of clients reached */
+        ngx_http_entra_mdm_redis_abandon(conn,
+                reply->type == REDIS_REPLY_ERROR
+                ? ngx_http_entra_mdm_redis_text(reply->str, reply->len)
+                : "an answer to no command");
+        return;
+    }
+
+    handler = conn->waiting[conn->first];
+
+    conn->first = (conn->first + 1) % NGX_HTTP_ENTRA_MDM_REDIS_PENDING;
+    conn->pending--;
+
+    if (conn->pending) {
+        ngx_add_timer(&conn->timer, conn->timeout);
+
+    } else if (conn->timer.timer_set) {
+        ngx_del_timer(&conn->timer);
+    }
+
+    handler(conn, reply);
+}
+
+
+/* a handler may close the connection, open it anew, and even free it */
+
+static void
+ngx_http_entra_mdm_redis_read(ngx_http_entra_mdm_redis_conn_t *conn)
+{
+    void        *reply;
+    ngx_uint_t   closed;
+
+    if (redisBufferRead(conn->rc) != REDIS_OK) {
+        ngx_http_entra_mdm_redis_broken(conn);
+        return;
+    }
+
+    closed = 0;
+    conn->closing = &closed;
+
+    do {
+        if (redisGetReplyFromReader(conn->rc, &reply) != REDIS_OK) {
+            ngx_http_entra_mdm_redis_broken(conn);
+            return;
+        }
+
+        if (reply == NULL) {
+            conn->closing = NULL;
+            return;
+        }
+
+        ngx_http_entra_mdm_redis_dispatch(conn, reply);
+
+        freeReplyObject(reply);
+
+    } while (!closed);
+}
+
+
+static ngx_int_t
+ngx_http_entra_mdm_redis_write(ngx_http_entra_mdm_redis_conn_t *conn)
+{
+    int  done;
+
+    if (redisBufferWrite(conn->rc, &done) != REDIS_OK) {
+        ngx_http_entra_mdm_redis_broken(conn);
+        return NGX_ERROR;
+    }
+
+    /* what comes has been asked for, or is the end */
+
+    ngx_http_entra_mdm_redis_add(conn->c->read, NGX_READ_EVENT);
+
+#if (NGX_ENTRA_HAVE_REDIS_TLS)
+
+    if (!done && conn->ssl != NULL && SSL_want_read(conn->ssl)) {
+        /* the handshake waits for the other side: see the read handler */
+        done = 1;
+    }
+
+#endif
+
+    if (done) {
+        ngx_http_entra_mdm_redis_del(conn->c->write, NGX_WRITE_EVENT);
+        return NGX_OK;
+    }
+
+    ngx_http_entra_mdm_redis_add(conn->c->write, NGX_WRITE_EVENT);
+
+    return NGX_OK;
+}
+
+
+/* the outcome of connect(), once */
+
+static ngx_int_t
+ngx_http_entra_mdm_redis_connected(ngx_http_entra_mdm_redis_conn_t *conn)
+{
+    int         err;
+    char        text[128];
+    socklen_t   len;
+
+    if (conn->connected) {
+        return NGX_OK;
+    }
+
+    err = 0;
+    len = sizeof(int);
+
+    if (getsockopt(conn->c->fd, SOL_SOCKET, SO_ERROR, (void *) &err, &len)
+        == -1)
+    {
+        err = ngx_socket_errno;
+    }
+
+    if (err) {
+        *ngx_strerror(err, (u_char *) text, sizeof(text) - 1) = '\0';
+        ngx_http_entra_mdm_redis_abandon(conn, text);
+        return NGX_ERROR;
+    }
+
+    conn->connected = 1;
+
+    return NGX_OK;
 }
 
 
@@ -162,7 +302,21 @@ ngx_http_entra_mdm_redis_read_handler(ngx_event_t *rev)
         return;
     }
 
-    redisAsyncHandleRead(conn->ac);
+    if (ngx_http_entra_mdm_redis_connected(conn) != NGX_OK) {
+        return;
+    }
+
+#if (NGX_ENTRA_HAVE_REDIS_TLS)
+
+    /* a write may have waited for this */
+
+    if (conn->ssl != NULL && ngx_http_entra_mdm_redis_write(conn) != NGX_OK) {
+        return;
+    }
+
+#endif
+
+    ngx_http_entra_mdm_redis_read(conn);
 }
 
 
@@ -175,7 +329,11 @@ ngx_http_entra_mdm_redis_write_handler(ngx_event_t *wev)
     c = wev->data;
     conn = c->data;
 
-    redisAsyncHandleWrite(conn->ac);
+    if (ngx_http_entra_mdm_redis_connected(conn) != NGX_OK) {
+        return;
+    }
+
+    (void) ngx_http_entra_mdm_redis_write(conn);
 }
 
 
@@ -221,21 +379,21 @@ ngx_http_entra_mdm_redis_socket_options(ngx_socket_t fd)
 
 ngx_int_t
 ngx_http_entra_mdm_redis_attach(ngx_http_entra_mdm_redis_conn_t *conn,
-    redisAsyncContext *ac)
+    redisContext *rc, void *ssl)
 {
     ngx_connection_t  *c;
 
-    c = ngx_get_connection(ac->c.fd, conn->log);
+    c = ngx_get_connection(rc->fd, conn->log);
 
     if (c == NULL) {
         ngx_cpystrn((u_char *) conn->why, (u_char *) "no connection is free",
                     sizeof(conn->why));
-        redisAsyncFree(ac);
+        redisFree(rc);
         return NGX_ERROR;
     }
 
-    if (ac->c.connection_type == REDIS_CONN_TCP) {
-        ngx_http_entra_mdm_redis_socket_options(ac->c.fd);
+    if (rc->connection_type == REDIS_CONN_TCP) {
+        ngx_http_entra_mdm_redis_socket_options(rc->fd);
     }
 
     c->data = conn;
@@ -249,7 +407,11 @@ ngx_http_entra_mdm_redis_attach(ngx_http_entra_mdm_redis_conn_t *conn,
     c->idle = 1;
 
     conn->c = c;
-    conn->ac = ac;
+    conn->rc = rc;
+    conn->ssl = ssl;
+    conn->connected = 0;
+    conn->closing = NULL;
+    conn->first = 0;
     conn->pending = 0;
 
     ngx_memzero(&conn->timer, sizeof(ngx_event_t));
@@ -259,60 +421,7 @@ ngx_http_entra_mdm_redis_attach(ngx_http_entra_mdm_redis_conn_t *conn,
     conn->timer.log = conn->log;
     conn->timer.cancelable = 1;
 
-    ac->data = conn;
-    ac->ev.data = conn;
-    ac->ev.addRead = ngx_http_entra_mdm_redis_add_read;
-    ac->ev.delRead = ngx_http_entra_mdm_redis_del_read;
-    ac->ev.addWrite = ngx_http_entra_mdm_redis_add_write;
-    ac->ev.delWrite = ngx_http_entra_mdm_redis_del_write;
-    ac->ev.cleanup = ngx_http_entra_mdm_redis_cleanup;
-
     return NGX_OK;
-}
-
-
-/* what a subscriber is told is no answer to what it said */
-
-static ngx_uint_t
-ngx_http_entra_mdm_redis_is_message(const redisReply *reply)
-{
-    return reply->type == REDIS_REPLY_ARRAY
-           && reply->elements == 3
-           && reply->element[0]->type == REDIS_REPLY_STRING
-           && ngx_strcmp(reply->element[0]->str, "message") == 0;
-}
-
-
-static void
-ngx_http_entra_mdm_redis_answered(redisAsyncContext *ac, void *data,
-    void *privdata)
-{
-    redisReply *reply = data;
-
-    ngx_http_entra_mdm_redis_conn_t    *conn;
-    ngx_http_entra_mdm_redis_reply_pt   handler;
-
-    conn = ac->data;
-
-    if (conn == NULL || reply == NULL) {
-        /* closed by its owner, or about to be cleaned up */
-        return;
-    }
-
-    if (!ngx_http_entra_mdm_redis_is_message(reply) && conn->pending) {
-        conn->pending--;
-
-        if (conn->pending) {
-            ngx_add_timer(&conn->timer, conn->timeout);
-
-        } else if (conn->timer.timer_set) {
-            ngx_del_timer(&conn->timer);
-        }
-    }
-
-    handler = (ngx_http_entra_mdm_redis_reply_pt) (uintptr_t) privdata;
-
-    handler(conn, reply);
 }
 
 
@@ -325,7 +434,9 @@ ngx_http_entra_mdm_redis_send(ngx_http_entra_mdm_redis_conn_t *conn,
     ngx_uint_t   i;
     const char  *data[NGX_HTTP_ENTRA_MDM_REDIS_ARGS];
 
-    if (conn->ac == NULL || n > NGX_HTTP_ENTRA_MDM_REDIS_ARGS) {
+    if (conn->rc == NULL || n > NGX_HTTP_ENTRA_MDM_REDIS_ARGS
+        || conn->pending == NGX_HTTP_ENTRA_MDM_REDIS_PENDING)
+    {
         return NGX_ERROR;
     }
 
@@ -334,52 +445,21 @@ ngx_http_entra_mdm_redis_send(ngx_http_entra_mdm_redis_conn_t *conn,
         len[i] = words[i].len;
     }
 
-    if (redisAsyncCommandArgv(conn->ac, ngx_http_entra_mdm_redis_answered,
-                              (void *) (uintptr_t) handler, (int) n, data, len)
-        != REDIS_OK)
-    {
+    if (redisAppendCommandArgv(conn->rc, (int) n, data, len) != REDIS_OK) {
         return NGX_ERROR;
     }
+
+    i = (conn->first + conn->pending) % NGX_HTTP_ENTRA_MDM_REDIS_PENDING;
+
+    conn->waiting[i] = handler;
 
     if (conn->pending++ == 0) {
         ngx_add_timer(&conn->timer, conn->timeout);
     }
 
+    ngx_http_entra_mdm_redis_add(conn->c->write, NGX_WRITE_EVENT);
+
     return NGX_OK;
-}
-
-
-void
-ngx_http_entra_mdm_redis_close(ngx_http_entra_mdm_redis_conn_t *conn)
-{
-    redisAsyncContext  *ac;
-
-    ac = conn->ac;
-
-    if (ac == NULL) {
-        return;
-    }
-
-    ngx_http_entra_mdm_redis_detach(conn);
-
-    /* at once or, within one of its callbacks, after that */
-    redisAsyncFree(ac);
-}
-
-
-void
-ngx_http_entra_mdm_redis_abandon(ngx_http_entra_mdm_redis_conn_t *conn,
-    const char *why)
-{
-    if (conn->ac == NULL) {
-        return;
-    }
-
-    ngx_http_entra_mdm_redis_close(conn);
-
-    ngx_cpystrn((u_char *) conn->why, (u_char *) why, sizeof(conn->why));
-
-    conn->closed(conn, conn->why);
 }
 
 

@@ -9,10 +9,11 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
-#include <hiredis/async.h>
+#include <hiredis/hiredis.h>
 
 
-#define NGX_HTTP_ENTRA_MDM_REDIS_ARGS  256      /* words of a command */
+#define NGX_HTTP_ENTRA_MDM_REDIS_ARGS     256   /* words of a command */
+#define NGX_HTTP_ENTRA_MDM_REDIS_PENDING  256
 
 
 typedef struct ngx_http_entra_mdm_redis_conn_s  ngx_http_entra_mdm_redis_conn_t;
@@ -33,32 +34,41 @@ typedef void (*ngx_http_entra_mdm_redis_closed_pt)(
 
 
 struct ngx_http_entra_mdm_redis_conn_s {
-    redisAsyncContext                   *ac;        /* NULL: closed */
+    redisContext                        *rc;        /* NULL: closed */
     ngx_connection_t                    *c;
+    void                                *ssl;       /* of rc; NULL: no TLS */
+    ngx_uint_t                           connected; /* unsigned  :1; */
+    ngx_uint_t                          *closing;   /* set when it is closed */
+
+    /* who waits for an answer, a ring */
+    ngx_http_entra_mdm_redis_reply_pt    waiting[
+                                           NGX_HTTP_ENTRA_MDM_REDIS_PENDING];
+    ngx_uint_t                           first;
+    ngx_uint_t                           pending;
 
     ngx_event_t                          timer;
-    ngx_uint_t                           pending;   /* commands unanswered */
     char                                 why[256];
 
     /* set by the owner before it is opened */
     ngx_msec_t                           timeout;
     ngx_http_entra_mdm_redis_closed_pt   closed;
+    ngx_http_entra_mdm_redis_reply_pt    message;   /* of a subscriber */
     void                                *data;
     ngx_log_t                           *log;
 };
 
 
 /*
- * Takes over a context that hiredis has begun to connect.  NGX_ERROR: it is
- * freed, conn->why says why.  No command is ever waited for longer than the
- * timeout, and neither is the connection.
+ * Takes over a context that hiredis has begun to connect, and its SSL if it
+ * has one.  NGX_ERROR: it is freed, conn->why says why.  No command is waited
+ * for longer than the timeout, and so neither is the connection.
  */
 ngx_int_t ngx_http_entra_mdm_redis_attach(
-    ngx_http_entra_mdm_redis_conn_t *conn, redisAsyncContext *ac);
+    ngx_http_entra_mdm_redis_conn_t *conn, redisContext *rc, void *ssl);
 
 /*
- * Sends a command of n words.  NGX_ERROR: the connection is going or closed,
- * or out of memory; the owner had better close it.
+ * Sends a command of n words.  NGX_ERROR: the connection is closed, there are
+ * too many unanswered commands, or no memory; the owner had better close it.
  */
 ngx_int_t ngx_http_entra_mdm_redis_send(ngx_http_entra_mdm_redis_conn_t *conn,
     ngx_http_entra_mdm_redis_reply_pt handler, const ngx_str_t *words,

@@ -157,7 +157,7 @@ ngx_http_entra_mdm_redis_tls_name(ngx_http_entra_mdm_redis_t *redis, SSL *ssl)
 
 const char *
 ngx_http_entra_mdm_redis_tls_start(ngx_http_entra_mdm_redis_t *redis,
-    redisAsyncContext *ac)
+    redisContext *rc, void **data)
 {
     SSL  *ssl;
 
@@ -173,11 +173,13 @@ ngx_http_entra_mdm_redis_tls_start(ngx_http_entra_mdm_redis_t *redis,
 
     /* connected or not: the handshake goes on with the first events */
 
-    if (redisInitiateSSL(&ac->c, ssl) != REDIS_OK) {
+    if (redisInitiateSSL(rc, ssl) != REDIS_OK) {
         SSL_free(ssl);
         ERR_clear_error();
-        return ac->c.errstr;
+        return rc->errstr;
     }
+
+    *data = ssl;
 
     return NULL;
 }

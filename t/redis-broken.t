@@ -39,7 +39,6 @@ for (@ways) {
     # as many commands as a feed needs until it has seen a change
     while (++$n < 40) {
         $between->says($bytes, $n);
-        $t->reload;
         my $new = guid($n, ++our $News);
         let_in($redis, $new);
         wait_for { $between->answered || said(token($new)) eq 'ok' };
@@ -48,7 +47,6 @@ for (@ways) {
         everywhere(token(guid(1), guid(1)), 'ok',
             "$how at command $n: the last lists stay");
         $between->honest;
-        $t->reload;
         everywhere(token($new), 'ok', "$how at command $n: and go on");
     }
     cmp_ok($n, '>', 3, "$how: at every command up to " . ($n - 1));

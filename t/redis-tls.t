@@ -27,7 +27,7 @@ $t->write_file('keys.json', jwks(key()));
 my ($code, $said) = $t->nginx_t(http => live_http("redis $url $options;"));
 
 if ($code != 0) {
-    like($said, qr/\[emerg\].*rediss:.*hiredis.*TLS.* in \S+:\d+/,
+    like($said, qr/\[emerg\].*hiredis.*TLS.* in \S+:\d+/,
         'hiredis has no TLS: nginx -t says so');
     done_testing();
     exit;

@@ -207,8 +207,8 @@ sub greet {
 }
 
 
-# What others have connected: hashes of CLIENT LIST, without the harness and
-# without replicas.
+# What others have connected: hashes of CLIENT LIST, without the harness,
+# replicas and sentinels.
 
 sub clients {
     my ($self) = @_;
@@ -217,7 +217,7 @@ sub clients {
     my @clients = map { +{ map { /^([^=]+)=(.*)/ } split / / } }
                   split /\n/, "$list\n$more";
 
-    return grep { %$_ && $_->{name} ne NAME } @clients;
+    return grep { %$_ && $_->{name} !~ /^(?:${\NAME}|sentinel-)/ } @clients;
 }
 
 sub subscribers {
