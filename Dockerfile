@@ -26,6 +26,7 @@ RUN apt-get update \
         '^libhiredis(-ssl)?[0-9.]+$' \
     && rm -rf /var/lib/apt/lists/* \
     && ln -s /usr/lib/nginx/modules /var/lib/nginx/modules \
+    && mkdir -m 700 /var/lib/nginx/entra_mdm \
     && chown -R www-data:www-data /var/lib/nginx /var/log/nginx /run
 
 COPY --from=build /build/ngx_http_entra_mdm_module.so /usr/lib/nginx/modules/

@@ -378,7 +378,7 @@ ngx_http_entra_mdm_state_failure(ngx_http_entra_mdm_policy_t *policy,
         zone->state.stamp = state->save.stamp;
     }
 
-    if (zone->state.failing && ngx_time() - state->logged < 60) {
+    if (zone->state.failing && ngx_time() - zone->state.told < 60) {
         return;
     }
 
@@ -389,7 +389,7 @@ ngx_http_entra_mdm_state_failure(ngx_http_entra_mdm_policy_t *policy,
                   &policy->name, state->save.why);
 
     zone->state.failing = 1;
-    state->logged = ngx_time();
+    zone->state.told = ngx_time();
 }
 
 
@@ -467,9 +467,7 @@ ngx_http_entra_mdm_state_save(ngx_http_entra_mdm_policy_t *policy,
 
 #if (NGX_THREADS)
 
-    /* a process without a master loses its threads when it reloads */
-
-    if (ngx_process == NGX_PROCESS_WORKER) {
+    if (state->threads) {
         state->next = ngx_current_msec + PAUSE_THREAD;
         state->busy = ngx_thread_task_post(state->threads, &state->task)
                       == NGX_OK;

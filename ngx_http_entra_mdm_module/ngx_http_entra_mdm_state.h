@@ -40,7 +40,7 @@ struct ngx_http_entra_mdm_state_s {
     ngx_str_t                     temp;
 
 #if (NGX_THREADS)
-    ngx_thread_pool_t            *threads;
+    ngx_thread_pool_t            *threads;      /* or NULL */
     ngx_thread_task_t             task;
 #endif
 
@@ -49,7 +49,6 @@ struct ngx_http_entra_mdm_state_s {
     ngx_http_entra_mdm_save_t     save;
     ngx_msec_t                    next;         /* attempt, not before */
     ngx_uint_t                    failures;     /* in a row */
-    time_t                        logged;       /* the last failure */
 
     unsigned                      started:1;
     unsigned                      busy:1;       /* a thread is at it */

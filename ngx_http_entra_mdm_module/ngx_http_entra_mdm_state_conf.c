@@ -218,11 +218,37 @@ ngx_http_entra_mdm_state_unique(ngx_conf_t *cf,
 }
 
 
+#if (NGX_THREADS)
+
+/*
+ * Without a master, nginx would lose its threads in a reload, and crash at the
+ * end for want of them: such a process writes by itself.
+ */
+
+static ngx_int_t
+ngx_http_entra_mdm_state_threads(ngx_conf_t *cf,
+    ngx_http_entra_mdm_state_t *state)
+{
+    ngx_core_conf_t  *ccf;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                           ngx_core_module);
+    if (ccf->master == 0) {
+        return NGX_OK;
+    }
+
+    state->threads = ngx_thread_pool_add(cf, NULL);
+
+    return state->threads ? NGX_OK : NGX_ERROR;
+}
+
+#endif
+
+
 char *
 ngx_http_entra_mdm_state(ngx_conf_t *cf, ngx_http_entra_mdm_block_t *block,
     ngx_str_t *value, ngx_uint_t n)
 {
-    char                        *rv;
     ngx_str_t                    path;
     ngx_http_entra_mdm_state_t  *state;
 
@@ -269,19 +295,13 @@ ngx_http_entra_mdm_state(ngx_conf_t *cf, ngx_http_entra_mdm_block_t *block,
         return NGX_CONF_ERROR;
     }
 
-    rv = ngx_http_entra_mdm_state_directory(cf, state);
-
 #if (NGX_THREADS)
-    if (rv == NGX_CONF_OK) {
-        state->threads = ngx_thread_pool_add(cf, NULL);
-
-        if (state->threads == NULL) {
-            return NGX_CONF_ERROR;
-        }
+    if (ngx_http_entra_mdm_state_threads(cf, state) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 #endif
 
-    return rv;
+    return ngx_http_entra_mdm_state_directory(cf, state);
 }
 
 

@@ -195,7 +195,7 @@ for my $line ('cloud public', 'scope off', 'leeway 1s', 'require_upn on',
         '; # second',
         qr/"$directive" directive is duplicate in policy "fleet"/);
     refused("$directive with two values", conf("$line more; # here"),
-        '; # here', $directive eq 'jwks' ? qr/takes only "check="/
+        '; # here', $directive eq 'jwks' ? qr/a file takes only "check=" and a time/
             : qr/number of arguments in "$directive".* one value/);
     refused("$directive without a value", conf("$directive; # here"),
         '; # here', qr/number of arguments in "$directive".* one value/);

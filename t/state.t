@@ -28,12 +28,15 @@ sub http {
     my ($lines, $location) = @_;
     return $Headers . "entra_mdm_policy fleet {\n$lines\n}\n" . <<"EOC";
     server {
-        listen 127.0.0.1:%%PORT_8080%%;
+        listen 127.0.0.1:%%PORT_8080%% reuseport;
         location / {
             entra_mdm fleet token=bearer;
             proxy_pass http://127.0.0.1:%%PORT_fleet%%;
         }
-        location = /_entra/jwks { internal; return 404; }
+        location = /_entra/jwks {
+            internal;
+            proxy_pass http://127.0.0.1:%%PORT_nobody%%;
+        }
     }
 EOC
 }
@@ -62,8 +65,9 @@ sub judged {
 # All processes at once, as when the machine goes down.
 
 sub kill_all {
+    my @all = $t->children;
     kill KILL => -$t->{pid};
-    wait_for { $t->reaped };
+    wait_for { $t->reaped && !grep { kill 0, $_ } @all };
 }
 
 my $accepted = '200 ok accepted 1';
@@ -206,19 +210,52 @@ wait_for { my @now = $t->workers; @now == 2 && !grep { $dead{$_} } @now };
 $t->write_file('keys.json', jwks($key));
 ok(state_with($t, sub { kids($_[0]) eq $key->kid }), 'by a new worker 0');
 
-# an old worker 0 that lingers leaves the file alone
+# An old worker 0 that lingers leaves the file alone, whether it shares the
+# zone with the new one or not.  With so many clients both workers have some.
 
-my $c = http_connect();
-$c->send([ "GET / HTTP/1.1\r\nHost: a\r\n" ]);
+for my $zone ('', 'zone 3m;') {
+    my $name = $zone || 'the same zone';
+    my @clients = map { http_connect() } 1 .. 12;
+    $_->send([ "GET / HTTP/1.1\r\nHost: a\r\n" ]) for @clients;
+    my @old = $t->workers;
+
+    ok($t->reload(http => $file =~ s/jwks/$zone jwks/r),
+        "$name: reload while clients hold the workers");
+    $t->write_file('keys.json', jwks($next));
+    ok(state_with($t, sub { kids($_[0]) eq $next->kid }),
+        "$name: the new worker saves");
+    $t->write_file('keys.json', jwks($key));
+    ok(state_with($t, sub { kids($_[0]) eq $key->kid }), "$name: and again");
+    $inode = join ' ', (stat $path)[ 1, 9 ];
+    my %now = map { $_ => 1 } $t->children;
+    is(scalar(grep { $now{$_} } @old), 2, "$name: the old workers are there");
+    $_->close for @clients;
+    ok(wait_for { my %left = map { $_ => 1 } $t->children;
+        !grep { $left{$_} } @old }, "$name: the old workers go");
+    is(join(' ', (stat $path)[ 1, 9 ]), $inode, "$name: the same file");
+}
+
+# even if it has something of its own to save: an old zone with other keys
+
+my @clients = map { http_connect() } 1 .. 12;
+$_->send([ "GET / HTTP/1.1\r\nHost: a\r\n" ]) for @clients;
 my @old = $t->workers;
-ok($t->reload, 'reload while a client holds a worker');
+my $third = new_key();
+
+$t->write_file('third.json', jwks($third));
+ok($t->reload(http => $file =~ s/keys\.json/third.json/r),
+    'other keys and another zone');
+ok(state_with($t, sub { kids($_[0]) eq $third->kid }), 'are saved');
+$t->mark;
 $t->write_file('keys.json', jwks($next));
-ok(state_with($t, sub { kids($_[0]) eq $next->kid }), 'the new one saves');
-$inode = join ' ', (stat $path)[ 1, 9 ];
-$c->close;
-ok(wait_for { my %now = map { $_ => 1 } $t->children;
-    !grep { $now{$_} } @old }, 'the old workers are gone');
-is(join(' ', (stat $path)[ 1, 9 ]), $inode, 'the same file');
+ok($t->wait_for_log('keys\.json" .* has 1 keys'), 'the old zone changes');
+$_->close for @clients;
+ok(wait_for { my %left = map { $_ => 1 } $t->children;
+    !grep { $left{$_} } @old }, 'the old workers go');
+is(kids(read_state($t)), $third->kid, 'the new ones have the file');
+
+ok($t->reload(http => $file), 'back');
+ok(state_with($t, sub { kids($_[0]) eq $next->kid }), 'and on');
 
 # what could not be saved in time is saved at the end
 
