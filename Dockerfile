@@ -22,8 +22,8 @@ FROM debian:${DEBIAN}-slim
 
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y \
-        --no-install-recommends nginx curl libjansson4 libexpat1 \
-        '^libhiredis(-ssl)?[0-9.]+$' \
+        --no-install-recommends nginx curl ca-certificates libjansson4 \
+        libexpat1 '^libhiredis(-ssl)?[0-9.]+$' \
     && rm -rf /var/lib/apt/lists/* \
     && ln -s /usr/lib/nginx/modules /var/lib/nginx/modules \
     && mkdir -m 700 /var/lib/nginx/entra_mdm \
@@ -32,6 +32,7 @@ RUN apt-get update \
 COPY --from=build /build/ngx_http_entra_mdm_module.so /usr/lib/nginx/modules/
 COPY conf-examples/demo.conf /etc/nginx/nginx.conf
 COPY conf-examples/keys.json /etc/nginx/keys.json
+COPY conf-examples/jwks-*.conf /etc/nginx/entra-mdm/
 
 USER www-data
 EXPOSE 8080

@@ -46,13 +46,19 @@ ngx_http_entra_mdm_lease_take(ngx_http_entra_mdm_policy_t *policy,
     ngx_uint_t *attempt)
 {
     ngx_int_t                    rc;
+    ngx_http_entra_mdm_zone_t   *zone;
     ngx_http_entra_mdm_lease_t  *lease;
 
-    lease = &ngx_http_entra_mdm_zone(policy)->fetch;
+    zone = ngx_http_entra_mdm_zone(policy);
+    lease = &zone->fetch;
 
     ngx_http_entra_mdm_zone_lock(policy);
 
-    if (ngx_http_entra_mdm_lease_held(lease)) {
+    if (zone->keys_source != policy->keys->source) {
+        /* a worker from before a reload that has named another source */
+        rc = NGX_DECLINED;
+
+    } else if (ngx_http_entra_mdm_lease_held(lease)) {
         rc = NGX_BUSY;
 
     } else if (ngx_http_entra_mdm_lease_early(lease, policy->keys)) {
@@ -81,6 +87,25 @@ ngx_http_entra_mdm_lease_mine(const ngx_http_entra_mdm_lease_t *lease,
     ngx_uint_t attempt)
 {
     return lease->pid == ngx_pid && lease->attempts == attempt;
+}
+
+
+ngx_uint_t
+ngx_http_entra_mdm_lease_has(ngx_http_entra_mdm_policy_t *policy,
+    ngx_uint_t attempt)
+{
+    ngx_uint_t                   mine;
+    ngx_http_entra_mdm_lease_t  *lease;
+
+    lease = &ngx_http_entra_mdm_zone(policy)->fetch;
+
+    ngx_http_entra_mdm_zone_lock(policy);
+
+    mine = ngx_http_entra_mdm_lease_mine(lease, attempt);
+
+    ngx_http_entra_mdm_zone_unlock(policy);
+
+    return mine;
 }
 
 

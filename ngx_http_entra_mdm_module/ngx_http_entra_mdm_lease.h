@@ -18,10 +18,15 @@
 /*
  *   NGX_OK        it is this worker's; *attempt is its number
  *   NGX_BUSY      a worker has it
- *   NGX_DECLINED  the last attempt is too recent
+ *   NGX_DECLINED  the last attempt is too recent, or the keys in force are of
+ *                 another source
  */
 ngx_int_t ngx_http_entra_mdm_lease_take(ngx_http_entra_mdm_policy_t *policy,
     ngx_uint_t *attempt);
+
+/* is that attempt still the one under way? */
+ngx_uint_t ngx_http_entra_mdm_lease_has(ngx_http_entra_mdm_policy_t *policy,
+    ngx_uint_t attempt);
 
 /*
  * The attempt has ended: error is why it failed, or NULL if its keys are in

@@ -207,10 +207,17 @@ ngx_http_entra_mdm_location_check(ngx_conf_t *cf,
 #if (NGX_HTTP_SSL)
 
     if (ucf->ssl != NULL && ucf->ssl->ctx != NULL && ucf->ssl_verify != 1) {
+
+        /* with a variable in it, nobody knows yet whether it is https */
+
         ngx_http_entra_mdm_location_warn(cf, policy,
-                  "takes signing keys from whoever answers: say "
-                  "\"proxy_ssl_verify on\" and \"proxy_ssl_trusted_certificate\" "
-                  "in it");
+                  ucf->upstream != NULL
+                  ? "takes signing keys from whoever answers: say "
+                    "\"proxy_ssl_verify on\" and "
+                    "\"proxy_ssl_trusted_certificate\" in it"
+                  : "takes signing keys from whoever answers, if it asks over "
+                    "TLS: say \"proxy_ssl_verify on\" and "
+                    "\"proxy_ssl_trusted_certificate\" in it");
     }
 
 #endif
@@ -281,8 +288,8 @@ ngx_http_entra_mdm_location(ngx_conf_t *cf,
     if (best == NGX_DECLINED) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "no server has a location for \"jwks request=%V\" of "
-                      "policy \"%V\": write \"location = %V { internal; ... }\" "
-                      "or include entra-mdm/jwks-public.conf, -usgov or "
+                      "policy \"%V\": write \"location = %V { internal; ... "
+                      "}\" or include entra-mdm/jwks-public.conf, -usgov or "
                       "-china (it has /_entra/jwks) in a server, "
                       "in %V:%ui", &keys->name, &policy->name, &keys->uri,
                       &policy->file, policy->line);

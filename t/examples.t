@@ -2,7 +2,9 @@
 # once
 
 # The examples are complete: nginx accepts each of them as it is shipped, but
-# for its paths and ports, and fleet.conf admits and refuses as it promises.
+# for its paths and ports, and fleet.conf admits and refuses as it promises,
+# by keys that it fetches as the include says, over TLS from where Microsoft's
+# server would be.
 
 use strict;
 use warnings;
@@ -31,6 +33,33 @@ $t->write_file($_, jwks($key)) for qw(keys.json keys-usgov.json);
 system('openssl req -x509 -newkey rsa:2048 -nodes -days 2 -batch '
     . "-subj /CN=fleet.example.com -keyout @{[ $t->dir ]}/fleet.key "
     . "-out @{[ $t->dir ]}/fleet.crt 2>/dev/null") == 0 or die;
+system('openssl req -x509 -newkey rsa:2048 -nodes -days 2 -batch '
+    . '-subj /CN=Microsoft -addext subjectAltName=DNS:login.microsoftonline.com '
+    . "-keyout @{[ $t->dir ]}/login.key -out @{[ $t->dir ]}/login.crt "
+    . '2>/dev/null') == 0 or die;
+
+# The key server: a group of its name, which comes before any resolver.
+
+my $login = <<'EOC';
+upstream login.microsoftonline.com { server 127.0.0.1:%%PORT_login%%; }
+server {
+    listen 127.0.0.1:%%PORT_login%% ssl;
+    ssl_certificate %%DIR%%/login.crt;
+    ssl_certificate_key %%DIR%%/login.key;
+    location / {
+        proxy_pass http://127.0.0.1:%%PORT_keys%%;
+        proxy_set_header Host $host;
+        proxy_pass_request_headers on;
+    }
+}
+EOC
+
+for my $cloud (qw(public usgov china)) {
+    my $text = slurp(root() . "/conf-examples/jwks-$cloud.conf");
+
+    $text =~ s{/etc/ssl/certs/ca-certificates.crt}{$t->{dir}/login.crt};
+    $t->write_file("jwks-$cloud.conf", $text);
+}
 
 
 # A shipped file with the paths and ports of this test.
@@ -57,7 +86,9 @@ sub example {
 }
 
 opendir my $folder, root() . '/conf-examples' or die;
-my @examples = sort grep { /\.conf$/ } readdir $folder;
+my @files = sort grep { /\.conf$/ } readdir $folder;
+my @examples = grep { !/^jwks-/ } @files;
+my @includes = grep { /^jwks-/ } @files;
 
 for my $name (@examples) {
     my ($code, $said) = $t->nginx_t(conf => example($name));
@@ -72,11 +103,35 @@ for my $name (@examples) {
 
 is(scalar @examples, 6, 'all examples');
 
+for my $name (@includes) {
+    my ($code, $said) = $t->nginx_t(http => <<EOC);
+        entra_mdm_policy fleet {
+            client_id @{[ CLIENT_V2 ]};
+            tenant_id @{[ TENANT ]};
+            jwks request=/_entra/jwks;
+        }
+        proxy_cache_path %%DIR%%/cache keys_zone=c:1m;
+        proxy_cache c;
+        server {
+            listen 127.0.0.1:%%PORT_8080%%;
+            include @{[ root() ]}/conf-examples/$name;
+        }
+EOC
+    is($code, 0, "$name: nginx -t, as it is shipped, without DNS")
+        or diag $said;
+    unlike($said, qr/\[(?:warn|emerg)\]/, "$name: without a warning");
+}
+
+is(scalar @includes, 3, 'all includes');
+
 
 # fleet.conf: the six endpoints.
 
-$t->change(conf => example('fleet.conf'));
+$t->change(conf => example('fleet.conf') =~ s/(?=entra_mdm_policy)/$login/r);
 my $fleet = EntraMDM::Backend->new($t, 'fleet');
+my $keys = EntraMDM::Backend->new($t, 'keys');
+$keys->answer('*' => { status => 404 },
+    '/common/discovery/v2.0/keys' => { body => jwks($key) });
 $t->start;
 
 sub https {
@@ -141,6 +196,13 @@ is(https(GET => '/')->status, 200, 'the rest of Fleet is open');
 is(https(GET => '/', headers => [ 'X-Entra-UPN' => 'evil' ])->status, 200,
     'with a forged header');
 is($fleet->last->header('X-Entra-UPN'), undef, 'which does not reach it');
+
+my ($fetch, @more) = $keys->requests;
+is(@more, 0, 'one fetch of the keys');
+is($fetch->header('Host'), 'login.microsoftonline.com', 'by its name');
+is_deeply([ grep { !/^(?:host|connection)$/ } keys %{ $fetch->headers } ], [],
+    'with no other header');
+is(https(GET => '/_entra/jwks')->status, 404, 'which no client can ask for');
 $t->settle;
 
 

@@ -93,8 +93,7 @@ is_deeply([ $readme =~ /^### (entra_mdm\w*)/mg ],
 my ($conf) = $readme =~ /```nginx\n(.*?)```/s;
 my $t = EntraMDM::Nginx->new;
 
-$t->write_file('keys.json', jwks(new_key()));
-$conf =~ s{/etc/nginx/entra-mdm/}{%%DIR%%/};
+$conf =~ s{/etc/nginx/entra-mdm/}{@{[ root() ]}/conf-examples/};
 $conf =~ s{modules/ngx_http_entra_mdm_module.so}{$t->{module}};
 $conf =~ s{listen 8080}{listen 127.0.0.1:%%PORT_8080%%};
 $conf =~ s{events}{pid %%DIR%%/tried.pid;\nevents};
@@ -106,7 +105,7 @@ unlike($said, qr/\[warn\]/, 'without a warning');
 
 # every file that is named is there
 
-for my $file ($readme =~ /\]\(([^)]+)\)/g) {
+for my $file ($readme =~ /\]\(([^)#]+)\)/g) {
     ok(-e root() . "/$file", "link to $file");
 }
 

@@ -220,6 +220,10 @@ check(entra_str_t token, unsigned which, entra_reason_t want,
 
     tap_is_refusal(reason, verdict.why, want, why, name);
 
+    if (strncmp(name, "nonce", 5) == 0) {
+        tap_ok(verdict.nonce, "%s: told apart", name);
+    }
+
     if (!verdict_sound(&verdict, reason)) {
         tap_ok(false, "%s: a sound verdict", name);
     }

@@ -51,8 +51,24 @@ sub port { return $_[0]{port} }
 sub answer {
     my ($self, %answers) = @_;
 
+    $_ = $self->lean($_) for values %answers;
     %{ $self->{answers} } = (%{ $self->{answers} }, %answers);
     spew($self->{rules}, $JSON->encode($self->{answers}));
+}
+
+
+# Every request reads the rules: long texts lie in files of their own.
+
+sub lean {
+    my ($self, $answer) = @_;
+    my %lean = %$answer;
+
+    for my $what (grep { length($lean{$_} // '') > 4096 } qw(body raw)) {
+        my $file = "$self->{rules}." . ++$self->{files};
+        spew($file, delete $lean{$what});
+        $lean{"${what}_file"} = $file;
+    }
+    return \%lean;
 }
 
 
@@ -129,6 +145,9 @@ sub reply {
     my $answers = $JSON->decode(slurp($self->{rules}));
     my ($path) = split /\?/, $request->uri;
     my $answer = $answers->{$path} // $answers->{'*'};
+
+    $answer->{$_} = slurp($answer->{"${_}_file"})
+        for grep { $answer->{"${_}_file"} } qw(body raw);
     my $status = $answer->{status} // 200;
     my $body = $answer->{body} // '';
     my @headers = @{ $answer->{headers} // [] };
