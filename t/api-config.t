@@ -296,7 +296,7 @@ is(http_request(GET => '/apiconfig', port => $t->port('small'))->status, 404,
 my @most = map { guid($_) } 1 .. 25_000;
 
 error_is('two lists that do not fit the zone twice',
-    [ patch(\@most, \@most) ], 507, [ mdm => qr/zone.*nothing was changed/ ]);
+    [ patch(\@most, \@most) ], 507, [ base => qr/zone.*nothing was changed/ ]);
 is_lists('nothing has changed', \@many, [ guid(2) ]);
 
 ($status, $json) = patch(\@most, []);

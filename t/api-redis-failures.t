@@ -72,8 +72,9 @@ sub relay {
             my ($when, $word) = split / /, slurp($mode);
             my $cut = $from == $client && $word && $bytes =~ /\b$word\r/;
             return if $cut && $when eq 'before';
+            sleep 0.6 if $cut && $when eq 'hold';
             syswrite $from == $client ? $server : $client, $bytes;
-            if ($cut) {
+            if ($cut && $when eq 'after') {
                 sleep 0.2;              # for Redis to do it
                 return;
             }
@@ -129,19 +130,35 @@ ok((wait_for { (patch([ guid(1) ], undef))[0] == 200 }), 'and on');
 
 # a client that does not wait
 
+sub hurry {
+    my $c = http_connect();
+    my $body = json->encode(lists(@_));
+    $c->send([ "PATCH /entra-mdm/api/config HTTP/1.1\r\nHost: x\r\n"
+        . "X-Role: admin\r\nContent-Type: application/json\r\n"
+        . "Content-Length: @{[ length $body ]}\r\n\r\n$body" ]);
+    sleep 0.3;
+    $c->close;
+}
+
 $redis->pause;
-my $c = http_connect();
-my $body = json->encode(lists([ guid(5) ]));
-$c->send([ "PATCH /entra-mdm/api/config HTTP/1.1\r\nHost: x\r\nX-Role: admin\r\n"
-    . "Content-Type: application/json\r\nContent-Length: @{[ length $body ]}"
-    . "\r\n\r\n$body" ]);
-sleep 0.2;
-$c->close;
+hurry([ guid(5) ]);
 sleep 0.2;
 $redis->resume;
 ok((wait_for { (patch(undef, [ guid(4) ]))[0] == 200 }), 'another one does');
 is_deeply($redis->cmd(SMEMBERS => $clients), [ guid(1) ],
     'whose client has gone before: nothing was changed');
+
+
+$t->mark;
+spew($mode, 'hold EXEC');
+hurry([ guid(1), guid(9) ]);
+like($t->wait_for_log('added_microsoft_entra_client_id ' . guid(9)) // '',
+    qr/actor: "admin"/, 'what has been sent is made, and logged');
+spew($mode, '');
+is_deeply([ sort @{ $redis->cmd(SMEMBERS => $clients) } ],
+    [ guid(1), guid(9) ], 'in Redis');
+everywhere(token(guid(9)), 'ok', 'in force');
+patch([ guid(1) ], undef);
 
 
 # data that was lost
