@@ -576,6 +576,12 @@ ngx_http_entra_mdm_store_wait(ngx_http_entra_mdm_store_t *store)
 
     store->state = NGX_HTTP_ENTRA_MDM_STORE_WAITING;
 
+    if (!ngx_http_entra_mdm_store_held(store)
+        && !ngx_http_entra_mdm_zone(patch->policy)->feed.tracking)
+    {
+        ngx_http_entra_mdm_store_poke(store);
+    }
+
     patch->tries = 0;
     patch->event.handler = ngx_http_entra_mdm_store_look;
     patch->event.data = patch;

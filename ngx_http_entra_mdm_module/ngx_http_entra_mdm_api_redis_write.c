@@ -230,6 +230,30 @@ ngx_http_entra_mdm_store_note(ngx_http_entra_mdm_store_t *store)
 }
 
 
+/* a key of another type stops nothing but what it is for */
+
+static void
+ngx_http_entra_mdm_store_check(ngx_http_entra_mdm_store_t *store,
+    const redisReply *reply)
+{
+    size_t       i;
+    redisReply  *one;
+
+    for (i = 0; i < reply->elements; i++) {
+        one = reply->element[i];
+
+        if (one->type == REDIS_REPLY_ERROR) {
+            ngx_log_error(NGX_LOG_ERR, store->patch->log, 0,
+                          "entra_mdm: a change of policy \"%V\" was made, but "
+                          "its activities are not all in Redis: %s",
+                          &store->patch->policy->name,
+                          ngx_http_entra_mdm_redis_text(one->str, one->len));
+            return;
+        }
+    }
+}
+
+
 static void
 ngx_http_entra_mdm_store_again(ngx_event_t *ev)
 {
@@ -288,11 +312,8 @@ ngx_http_entra_mdm_store_executed(ngx_http_entra_mdm_redis_conn_t *conn,
         store->generation = (ngx_atomic_uint_t) reply->element[0]->integer;
     }
 
+    ngx_http_entra_mdm_store_check(store, reply);
     ngx_http_entra_mdm_store_note(store);
-
-    if (!ngx_http_entra_mdm_zone(patch->policy)->feed.tracking) {
-        ngx_http_entra_mdm_store_poke(store);
-    }
 
     ngx_http_entra_mdm_store_wait(store);
 }

@@ -130,6 +130,14 @@ $redis->cmd(DEL => list('generation'));
 ($status) = patch([ guid(2) ], undef);
 is($status, 200, 'and after that');
 
+$redis->cmd(DEL => list('activities'));
+$redis->cmd(SET => list('activities'), 'x');
+($status) = patch([ guid(3) ], undef);
+is($status, 200, 'a stream that is none hinders no change');
+ok($t->wait_for_log('\[error\].*activities are not all in Redis: WRONGTYPE'),
+    'but is told');
+$redis->cmd(DEL => list('activities'));
+
 $redis->cmd(SADD => $tenants, map { guid($_) } 1 .. 25_001);
 error_is('a list larger than the API takes', [ patch([], undef) ], 413,
     [ mdm => qr/25000/ ]);
