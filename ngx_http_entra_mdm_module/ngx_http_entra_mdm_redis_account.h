@@ -41,9 +41,12 @@ struct ngx_http_entra_mdm_account_s {
     /* differences of this round, and those that Redis confirms */
     ngx_uint_t                           n;
     ngx_uint_t                           asked;
-    entra_typed_t                        batch[NGX_HTTP_ENTRA_MDM_ACCOUNT_BATCH];
-    u_char                               added[NGX_HTTP_ENTRA_MDM_ACCOUNT_BATCH];
-    u_char                               valid[NGX_HTTP_ENTRA_MDM_ACCOUNT_BATCH];
+    entra_typed_t                        batch[
+                                           NGX_HTTP_ENTRA_MDM_ACCOUNT_BATCH];
+    u_char                               added[
+                                           NGX_HTTP_ENTRA_MDM_ACCOUNT_BATCH];
+    u_char                               valid[
+                                           NGX_HTTP_ENTRA_MDM_ACCOUNT_BATCH];
     entra_diff_t                         diff;      /* of many: no activities */
 
     /* the lists that were logged last, where Redis may not be written */

@@ -139,7 +139,8 @@ settled('some hundreds', unshift(@$all, map { "added client_id "
 $t->mark;
 $second->mark;
 $redis->cmd(SADD => $clients, map { guid($_) } 10_001 .. 12_000);
-ok((wait_for { grep { $_->new_log =~ /in 2000 places, too many/ } $t, $second }),
+ok((wait_for { grep { $_->new_log =~ /in 2000 places, too many/ }
+    $t, $second }),
     'thousands are one notice');
 settled('and no activities', $all);
 $redis->cmd(SREM => $clients, guid(12_000));
@@ -174,7 +175,8 @@ $redis->cmd(DEL => $stream);
 
 # a user who may only read
 
-my $read = node(8080) =~ s/poll=1s/poll=1s user=reader password_file=%%DIR%%\/pw/r;
+my $read = node(8080)
+    =~ s/poll=1s/poll=1s user=reader password_file=%%DIR%%\/pw/r;
 $t->write_file('pw', 'reader');
 $second->stop;
 ok($t->reload(http => $read), 'a user who may only read');

@@ -98,8 +98,8 @@ my $change = lists([]);
 
 for ([ 'admin', 200, 200 ], [ 'gitops', 200, 200 ], [ 'maintainer', 200, 403 ],
     [ 'observer', 200, 403 ], [ 'observer_plus', 200, 403 ],
-    [ 'Admin', 403, 403 ], [ 'admin ', 200, 200 ], [ 'administrator', 403, 403 ],
-    [ 'adm', 403, 403 ], [ 'admin,gitops', 403, 403 ], [ 'none', 403, 403 ],
+    [ 'Admin', 403, 403 ], [ 'admin ', 200, 200 ],
+    [ 'administrator', 403, 403 ], [ 'adm', 403, 403 ], [ 'admin,gitops', 403, 403 ], [ 'none', 403, 403 ],
     [ '', 403, 403 ], [ undef, 403, 403 ])
 {
     my ($role, $read, $write) = @$_;

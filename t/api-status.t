@@ -73,7 +73,8 @@ $json = status();
 is($json->{lists}{client_ids}{live}, 100, 'a list has grown');
 is($json->{lists}{tenant_ids}{live}, 1, 'the other too');
 is($json->{lists}{generation}, 1, 'a new generation');
-cmp_ok($json->{zone}{snapshot_used}, '>=', $used + 101 * 20, 'of 20 bytes each');
+cmp_ok($json->{zone}{snapshot_used}, '>=', $used + 101 * 20,
+    'of 20 bytes each');
 
 
 # decisions and refusals
@@ -89,7 +90,8 @@ sub refused {
 is(http_get('/gate', bearer => mint($key, claims_v2()))->status, 204,
     'accepted') for 1 .. 3;
 http_get('/gate');
-http_get('/gate', bearer => mint(new_key(), claims_v2(aud => 'nobody sees it')));
+http_get('/gate', bearer => mint(new_key(),
+    claims_v2(aud => 'nobody sees it')));
 http_get('/dry', bearer => mint($key, claims_v2(scp => 'other')));
 my @ids = (
     refused(aud => [ 'https://other.example.com/', "\"<\x{e4}" ]),

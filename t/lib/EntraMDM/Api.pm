@@ -22,7 +22,8 @@ use Test::More;
 
 use EntraMDM::HTTP;
 
-our @EXPORT = qw(api api_conf api_map api_location lists guid is_lists error_is patch json);
+our @EXPORT = qw(api api_conf api_map api_location lists guid is_lists error_is
+    patch json);
 our $Location = '/entra-mdm/api/';
 
 my $JSON = JSON::PP->new->utf8->canonical;
