@@ -2,6 +2,7 @@
  * The gate: from a request to a verdict, and what follows from it.
  */
 
+#include "ngx_http_entra_mdm_refusals.h"
 #include "ngx_http_entra_mdm_wait.h"
 
 
@@ -241,6 +242,7 @@ ngx_http_entra_mdm_decide(ngx_http_request_t *r,
 
     if (ctx->reason != ENTRA_OK) {
         ngx_http_entra_mdm_log_refusal(r, ctx);
+        ngx_http_entra_mdm_refusals_add(r, ctx);
     }
 
     return ngx_http_entra_mdm_enforce(r, emlcf, ctx);

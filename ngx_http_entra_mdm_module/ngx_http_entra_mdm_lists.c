@@ -75,6 +75,74 @@ ngx_http_entra_mdm_lists_first(ngx_http_entra_mdm_policy_t *policy,
 }
 
 
+static ngx_int_t
+ngx_http_entra_mdm_list_copy(ngx_pool_t *pool, entra_set_t *ids)
+{
+    uint32_t      *upper;
+    entra_guid_t  *copy;
+
+    if (ids->count == 0) {
+        *ids = (entra_set_t) { NULL, 0, NULL };
+        return NGX_OK;
+    }
+
+    copy = ngx_palloc(pool, ids->count * sizeof(entra_guid_t));
+    upper = ngx_palloc(pool, ids->count * sizeof(uint32_t));
+
+    if (copy == NULL || upper == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(copy, ids->ids, ids->count * sizeof(entra_guid_t));
+    ngx_memcpy(upper, ids->upper, ids->count * sizeof(uint32_t));
+
+    ids->ids = copy;
+    ids->upper = upper;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_entra_mdm_lists_copy(ngx_http_entra_mdm_policy_t *policy,
+    ngx_pool_t *pool, size_t max, entra_lists_t *lists,
+    ngx_atomic_uint_t *generation)
+{
+    ngx_uint_t                      i;
+    ngx_http_entra_mdm_zone_t      *zone;
+    ngx_http_entra_mdm_snapshot_t   snapshot;
+
+    zone = ngx_http_entra_mdm_zone(policy);
+
+    do {
+        ngx_http_entra_mdm_zone_lock(policy);
+
+        ngx_http_entra_mdm_snapshot(policy, &snapshot);
+        *generation = zone->lists_generation;
+
+        ngx_http_entra_mdm_zone_unlock(policy);
+
+        *lists = snapshot.lists;
+
+        for (i = 0; i < ENTRA_LISTS; i++) {
+
+            if (lists->list[i].ids.count > max) {
+                return NGX_DECLINED;
+            }
+
+            if (ngx_http_entra_mdm_list_copy(pool, &lists->list[i].ids)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+        }
+
+    } while (!ngx_http_entra_mdm_snapshot_current(policy, &snapshot));
+
+    return NGX_OK;
+}
+
+
 ngx_int_t
 ngx_http_entra_mdm_lists_publish(ngx_http_entra_mdm_policy_t *policy,
     const ngx_http_entra_mdm_change_t *change, ngx_log_t *log)

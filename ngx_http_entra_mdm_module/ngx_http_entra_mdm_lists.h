@@ -29,6 +29,18 @@ size_t ngx_http_entra_mdm_lists_first(ngx_http_entra_mdm_policy_t *policy,
     entra_lists_e which, entra_guid_t *ids, size_t n, size_t *total);
 
 /*
+ * Copies the live lists into memory of the pool, and tells their generation;
+ * one that was never loaded is empty.
+ *
+ *   NGX_OK        copied
+ *   NGX_DECLINED  one has more than max IDs
+ *   NGX_ERROR     out of memory
+ */
+ngx_int_t ngx_http_entra_mdm_lists_copy(ngx_http_entra_mdm_policy_t *policy,
+    ngx_pool_t *pool, size_t max, entra_lists_t *lists,
+    ngx_atomic_uint_t *generation);
+
+/*
  * ngx_http_entra_mdm_zone_publish() that says what changed at level notice,
  * and at level error what does not fit.
  */

@@ -4,6 +4,7 @@
  * happens to a request starts in ngx_http_entra_mdm_access.c.
  */
 
+#include "ngx_http_entra_mdm_api.h"
 #include "ngx_http_entra_mdm_location.h"
 #include "ngx_http_entra_mdm_node.h"
 #include "ngx_http_entra_mdm_redis.h"
@@ -49,6 +50,27 @@ static ngx_command_t  ngx_http_entra_mdm_commands[] = {
       ngx_conf_set_flag_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_entra_mdm_loc_conf_t, tou_redirect),
+      NULL },
+
+    { ngx_string("entra_mdm_api"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_entra_mdm_api,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("entra_mdm_api_role"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_entra_mdm_api_role,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_entra_mdm_loc_conf_t, api_role),
+      NULL },
+
+    { ngx_string("entra_mdm_api_gitops"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_entra_mdm_loc_conf_t, api_gitops),
       NULL },
 
       ngx_null_command
@@ -123,12 +145,16 @@ ngx_http_entra_mdm_init_main_conf(ngx_conf_t *cf, void *conf)
     for (i = 0; i < emmcf->policies.nelts; i++) {
         if (!policy[i]->defined) {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          "unknown policy \"%V\" in \"entra_mdm\", define it "
+                          "unknown policy \"%V\" in \"%s\", define it "
                           "with \"entra_mdm_policy %V { ... }\" in http{} "
-                          "in %V:%ui", &policy[i]->name, &policy[i]->name,
+                          "in %V:%ui", &policy[i]->name,
+                          policy[i]->api ? "entra_mdm_api" : "entra_mdm",
+                          &policy[i]->name,
                           &policy[i]->file, policy[i]->line);
             return NGX_CONF_ERROR;
         }
+
+        ngx_http_entra_mdm_policy_check(cf, policy[i]);
 
         if (ngx_http_entra_mdm_redis_resolve(cf, policy[i]) != NGX_OK) {
             return NGX_CONF_ERROR;
@@ -169,6 +195,7 @@ ngx_http_entra_mdm_create_loc_conf(ngx_conf_t *cf)
     emlcf->policy = NGX_CONF_UNSET_PTR;
     emlcf->dry_run = NGX_CONF_UNSET;
     emlcf->tou_redirect = NGX_CONF_UNSET;
+    emlcf->api_gitops = NGX_CONF_UNSET;
 
     return emlcf;
 }
@@ -238,12 +265,27 @@ ngx_http_entra_mdm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_http_core_loc_conf_t  *clcf;
 
+    if (ngx_http_entra_mdm_api_merge(cf, prev, conf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     if (conf->policy == NGX_CONF_UNSET_PTR) {
-        conf->policy = (prev->policy == NGX_CONF_UNSET_PTR) ? NULL
-                                                            : prev->policy;
+        conf->policy = prev->api ? prev->gate : prev->policy;
+
+        if (conf->policy == NGX_CONF_UNSET_PTR) {
+            conf->policy = NULL;
+        }
+
         conf->token = prev->token;
         conf->file = prev->file;
         conf->line = prev->line;
+    }
+
+    conf->gate = conf->policy;
+
+    if (conf->api) {
+        /* an administrator has no enrollment token */
+        conf->policy = NULL;
     }
 
     ngx_conf_merge_value(conf->dry_run, prev->dry_run, 0);

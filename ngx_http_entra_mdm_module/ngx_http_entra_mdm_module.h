@@ -79,6 +79,12 @@ typedef struct {
 
     ngx_shm_zone_t               *zone;
     ngx_uint_t                    dry_run_locations;
+
+    ngx_uint_t                    api;          /* unsigned  api:1; */
+
+    /* this worker's ETag of the lists, and of which generation it is + 1 */
+    u_char                        tag[64];
+    ngx_atomic_uint_t             tagged;
 } ngx_http_entra_mdm_policy_t;
 
 
@@ -96,6 +102,15 @@ typedef struct {
 
     ngx_str_t                     file;         /* of entra_mdm */
     ngx_uint_t                    line;
+
+    /* what nested locations inherit, where the API implies "off" */
+    ngx_http_entra_mdm_policy_t  *gate;
+
+    ngx_http_entra_mdm_policy_t  *api;          /* or NULL */
+    ngx_http_complex_value_t     *api_role;     /* or NULL */
+    ngx_flag_t                    api_gitops;
+    ngx_str_t                     api_file;     /* of entra_mdm_api */
+    ngx_uint_t                    api_line;
 
     ngx_array_t                  *error_pages;  /* in force here */
     ngx_uint_t                    own_error_page;       /* unsigned  :1 */
@@ -150,6 +165,10 @@ char *ngx_http_entra_mdm_policy_block(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 ngx_http_entra_mdm_policy_t *ngx_http_entra_mdm_policy_get(ngx_conf_t *cf,
     ngx_http_entra_mdm_main_conf_t *emmcf, ngx_str_t *name);
+
+/* warns of what an administrator may not have meant, once all is read */
+void ngx_http_entra_mdm_policy_check(ngx_conf_t *cf,
+    ngx_http_entra_mdm_policy_t *policy);
 
 /* ngx_http_entra_mdm_access.c */
 

@@ -2,6 +2,7 @@
  * What worker 0 does for its node.
  */
 
+#include "ngx_http_entra_mdm_activities.h"
 #include "ngx_http_entra_mdm_fetch.h"
 #include "ngx_http_entra_mdm_key_file.h"
 #include "ngx_http_entra_mdm_node.h"
@@ -80,6 +81,8 @@ ngx_http_entra_mdm_node_stop(ngx_cycle_t *cycle)
     ngx_uint_t                       i;
     ngx_http_entra_mdm_policy_t    **policy;
     ngx_http_entra_mdm_main_conf_t  *emmcf;
+
+    ngx_http_entra_mdm_activities_flush();
 
     emmcf = ngx_http_cycle_get_module_main_conf(cycle,
                                                 ngx_http_entra_mdm_module);

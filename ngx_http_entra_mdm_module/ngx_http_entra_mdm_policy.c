@@ -198,36 +198,6 @@ ngx_http_entra_mdm_block_init(ngx_conf_t *cf,
 }
 
 
-/* lists that may fill while nginx runs leave nothing to warn of */
-
-static void
-ngx_http_entra_mdm_check_policy(ngx_conf_t *cf,
-    ngx_http_entra_mdm_policy_t *policy)
-{
-    entra_policy_t  *rules;
-
-    rules = &policy->rules;
-
-    if (policy->live) {
-        return;
-    }
-
-    if (rules->tenant_ids.count == 0) {
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "policy \"%V\" can accept nobody: it has no "
-                      "\"tenant_id\" in %V:%ui",
-                      &policy->name, &policy->file, policy->line);
-
-    } else if (rules->client_ids.count == 0 && rules->nhosts == 0) {
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "policy \"%V\" can accept nobody: it has neither "
-                      "\"client_id\" (for v2 tokens) nor \"server_url\" "
-                      "(for v1 tokens) in %V:%ui",
-                      &policy->name, &policy->file, policy->line);
-    }
-}
-
-
 static ngx_int_t
 ngx_http_entra_mdm_block_done(ngx_conf_t *cf,
     ngx_http_entra_mdm_block_t *block)
@@ -258,9 +228,45 @@ ngx_http_entra_mdm_block_done(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    ngx_http_entra_mdm_check_policy(cf, policy);
-
     return ngx_http_entra_mdm_headers_name(cf, policy, &block->header_prefix);
+}
+
+
+/* lists that may fill while nginx runs leave nothing to warn of */
+
+void
+ngx_http_entra_mdm_policy_check(ngx_conf_t *cf,
+    ngx_http_entra_mdm_policy_t *policy)
+{
+    entra_policy_t  *rules;
+
+    rules = &policy->rules;
+
+    if (policy->api && !policy->live_redis && policy->state == NULL) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "policy \"%V\" is changed by \"entra_mdm_api\" and "
+                      "has neither \"state\" nor \"redis\": the changes will "
+                      "not survive a restart, in %V:%ui",
+                      &policy->name, &policy->file, policy->line);
+    }
+
+    if (policy->live) {
+        return;
+    }
+
+    if (rules->tenant_ids.count == 0) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "policy \"%V\" can accept nobody: it has no "
+                      "\"tenant_id\" in %V:%ui",
+                      &policy->name, &policy->file, policy->line);
+
+    } else if (rules->client_ids.count == 0 && rules->nhosts == 0) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "policy \"%V\" can accept nobody: it has neither "
+                      "\"client_id\" (for v2 tokens) nor \"server_url\" "
+                      "(for v1 tokens) in %V:%ui",
+                      &policy->name, &policy->file, policy->line);
+    }
 }
 
 

@@ -71,6 +71,7 @@ ngx_http_entra_mdm_feed_disconnect(ngx_http_entra_mdm_redis_feed_t *feed)
     ngx_http_entra_mdm_redis_find_cancel(&feed->where);
     ngx_http_entra_mdm_redis_find_cancel(&feed->check);
     ngx_http_entra_mdm_redis_load_stop(&feed->load);
+    ngx_http_entra_mdm_account_stop(&feed->account);
     ngx_http_entra_mdm_redis_close(&feed->data);
     ngx_http_entra_mdm_redis_close(&feed->sub);
 
@@ -84,6 +85,10 @@ ngx_http_entra_mdm_feed_disconnect(ngx_http_entra_mdm_redis_feed_t *feed)
 
     if (feed->poll.timer_set) {
         ngx_del_timer(&feed->poll);
+    }
+
+    if (feed->ear.timer_set) {
+        ngx_del_timer(&feed->ear);
     }
 
     feed->tracking = 0;
@@ -295,6 +300,10 @@ ngx_http_entra_mdm_feed_loaded(ngx_http_entra_mdm_redis_load_t *load,
     if (feed->state == NGX_HTTP_ENTRA_MDM_FEED_LOADING) {
         ngx_http_entra_mdm_feed_connected(feed);
     }
+
+    if (!load->dirty) {
+        ngx_http_entra_mdm_account_start(&feed->account);
+    }
 }
 
 
@@ -319,6 +328,7 @@ ngx_http_entra_mdm_feed_load(ngx_http_entra_mdm_redis_feed_t *feed)
 
     ngx_add_timer(&feed->beat, NGX_HTTP_ENTRA_MDM_FEED_BEAT);
     ngx_add_timer(&feed->poll, ngx_http_entra_mdm_feed_poll_time(feed));
+    ngx_http_entra_mdm_feed_listen(feed);
 
     ngx_http_entra_mdm_redis_load_dirty(&feed->load,
                                         NGX_HTTP_ENTRA_MDM_REDIS_ALL);
@@ -427,9 +437,16 @@ ngx_http_entra_mdm_feed_init(ngx_http_entra_mdm_redis_feed_t *feed)
     feed->load.conn = &feed->data;
     feed->load.handler = ngx_http_entra_mdm_feed_loaded;
     feed->load.data = feed;
+    feed->load.account = &feed->account;
     feed->load.log = feed->log;
 
     ngx_http_entra_mdm_redis_load_init(&feed->load);
+
+    feed->account.policy = feed->policy;
+    feed->account.conn = &feed->data;
+    feed->account.log = feed->log;
+
+    ngx_http_entra_mdm_account_init(&feed->account);
 
     ngx_http_entra_mdm_feed_timer(feed, &feed->timer,
                                   ngx_http_entra_mdm_feed_connect);
@@ -437,6 +454,8 @@ ngx_http_entra_mdm_feed_init(ngx_http_entra_mdm_redis_feed_t *feed)
                                   ngx_http_entra_mdm_feed_beat);
     ngx_http_entra_mdm_feed_timer(feed, &feed->poll,
                                   ngx_http_entra_mdm_feed_poll);
+    ngx_http_entra_mdm_feed_timer(feed, &feed->ear,
+                                  ngx_http_entra_mdm_feed_ear);
 
     feed->backoff = MIN_BACKOFF;
 }
@@ -508,6 +527,7 @@ ngx_http_entra_mdm_redis_start(ngx_http_entra_mdm_policy_t *policy,
 
     zone->feed.connected = 0;
     zone->feed.tracking = 0;
+    zone->feed.held = 0;
 
     if (redis == NULL) {
         return;
@@ -534,5 +554,6 @@ ngx_http_entra_mdm_redis_stop(ngx_http_entra_mdm_policy_t *policy)
 {
     if (policy->redis != NULL && policy->redis->feed != NULL) {
         ngx_http_entra_mdm_feed_stop(policy->redis->feed);
+        ngx_http_entra_mdm_account_free(&policy->redis->feed->account);
     }
 }

@@ -19,6 +19,12 @@ typedef enum {
     NGX_HTTP_ENTRA_MDM_REDIS_JWKS,
     NGX_HTTP_ENTRA_MDM_REDIS_GENERATION,
     NGX_HTTP_ENTRA_MDM_REDIS_ACTIVITIES,
+
+    /* what of the lists the activities account for, numbered likewise */
+    NGX_HTTP_ENTRA_MDM_REDIS_ACCOUNTED,
+    NGX_HTTP_ENTRA_MDM_REDIS_ACCOUNTED_LAST =
+        NGX_HTTP_ENTRA_MDM_REDIS_ACCOUNTED + ENTRA_LISTS - 1,
+
     NGX_HTTP_ENTRA_MDM_REDIS_KEYS
 } ngx_http_entra_mdm_redis_key_e;
 

@@ -204,3 +204,38 @@ ngx_http_entra_mdm_feed_poll(ngx_event_t *ev)
         ngx_http_entra_mdm_redis_find(&feed->check);
     }
 }
+
+
+/*** pokes ***/
+
+
+void
+ngx_http_entra_mdm_feed_listen(ngx_http_entra_mdm_redis_feed_t *feed)
+{
+    ngx_add_timer(&feed->ear, feed->tracking ? NGX_HTTP_ENTRA_MDM_FEED_BEAT
+                                             : NGX_HTTP_ENTRA_MDM_FEED_EAR);
+}
+
+
+/*
+ * A worker has written, or does not know whether it has: then it waits for
+ * what this one reads.  Where Redis tells of changes, that is late enough.
+ */
+
+void
+ngx_http_entra_mdm_feed_ear(ngx_event_t *ev)
+{
+    ngx_atomic_uint_t                 poked;
+    ngx_http_entra_mdm_redis_feed_t  *feed;
+
+    feed = ev->data;
+    poked = ngx_http_entra_mdm_feed_zone(feed)->feed.poked;
+
+    if (poked != feed->poked) {
+        feed->poked = poked;
+        ngx_http_entra_mdm_redis_load_dirty(&feed->load,
+                                            NGX_HTTP_ENTRA_MDM_REDIS_ALL);
+    }
+
+    ngx_http_entra_mdm_feed_listen(feed);
+}

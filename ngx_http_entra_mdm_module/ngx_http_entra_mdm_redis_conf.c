@@ -460,7 +460,9 @@ ngx_http_entra_mdm_redis_names(ngx_conf_t *cf,
         ngx_string("tenant_ids"),
         ngx_string("jwks"),
         ngx_string("generation"),
-        ngx_string("activities")
+        ngx_string("activities"),
+        ngx_string("accounted_client_ids"),
+        ngx_string("accounted_tenant_ids")
     };
 
     redis = policy->redis;

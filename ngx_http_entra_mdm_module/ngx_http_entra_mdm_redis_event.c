@@ -69,7 +69,11 @@ ngx_http_entra_mdm_redis_close(ngx_http_entra_mdm_redis_conn_t *conn)
     conn->rc = NULL;
     conn->ssl = NULL;
     conn->pending = 0;
-    conn->serial++;
+
+    if (conn->closing) {
+        *conn->closing = 1;
+        conn->closing = NULL;
+    }
 
     if (conn->timer.timer_set) {
         ngx_del_timer(&conn->timer);
@@ -176,20 +180,21 @@ ngx_http_entra_mdm_redis_dispatch(ngx_http_entra_mdm_redis_conn_t *conn,
 }
 
 
-/* a handler may close the connection, and even open it anew */
+/* a handler may close the connection, open it anew, and even free it */
 
 static void
 ngx_http_entra_mdm_redis_read(ngx_http_entra_mdm_redis_conn_t *conn)
 {
     void        *reply;
-    ngx_uint_t   serial;
+    ngx_uint_t   closed;
 
     if (redisBufferRead(conn->rc) != REDIS_OK) {
         ngx_http_entra_mdm_redis_broken(conn);
         return;
     }
 
-    serial = conn->serial;
+    closed = 0;
+    conn->closing = &closed;
 
     do {
         if (redisGetReplyFromReader(conn->rc, &reply) != REDIS_OK) {
@@ -198,6 +203,7 @@ ngx_http_entra_mdm_redis_read(ngx_http_entra_mdm_redis_conn_t *conn)
         }
 
         if (reply == NULL) {
+            conn->closing = NULL;
             return;
         }
 
@@ -205,7 +211,7 @@ ngx_http_entra_mdm_redis_read(ngx_http_entra_mdm_redis_conn_t *conn)
 
         freeReplyObject(reply);
 
-    } while (conn->serial == serial);
+    } while (!closed);
 }
 
 
@@ -404,6 +410,7 @@ ngx_http_entra_mdm_redis_attach(ngx_http_entra_mdm_redis_conn_t *conn,
     conn->rc = rc;
     conn->ssl = ssl;
     conn->connected = 0;
+    conn->closing = NULL;
     conn->first = 0;
     conn->pending = 0;
 

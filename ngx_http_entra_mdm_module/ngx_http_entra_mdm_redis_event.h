@@ -12,8 +12,8 @@
 #include <hiredis/hiredis.h>
 
 
-#define NGX_HTTP_ENTRA_MDM_REDIS_ARGS     8
-#define NGX_HTTP_ENTRA_MDM_REDIS_PENDING  32
+#define NGX_HTTP_ENTRA_MDM_REDIS_ARGS     256   /* words of a command */
+#define NGX_HTTP_ENTRA_MDM_REDIS_PENDING  256
 
 
 typedef struct ngx_http_entra_mdm_redis_conn_s  ngx_http_entra_mdm_redis_conn_t;
@@ -38,7 +38,7 @@ struct ngx_http_entra_mdm_redis_conn_s {
     ngx_connection_t                    *c;
     void                                *ssl;       /* of rc; NULL: no TLS */
     ngx_uint_t                           connected; /* unsigned  :1; */
-    ngx_uint_t                           serial;    /* of the connection */
+    ngx_uint_t                          *closing;   /* set when it is closed */
 
     /* who waits for an answer, a ring */
     ngx_http_entra_mdm_redis_reply_pt    waiting[

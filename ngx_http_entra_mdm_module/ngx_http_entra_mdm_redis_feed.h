@@ -5,10 +5,12 @@
 #ifndef NGX_HTTP_ENTRA_MDM_REDIS_FEED_H
 #define NGX_HTTP_ENTRA_MDM_REDIS_FEED_H
 
-#include "ngx_http_entra_mdm_redis_load.h"
+#include "ngx_http_entra_mdm_redis_account.h"
 
 
-#define NGX_HTTP_ENTRA_MDM_FEED_BEAT  1000      /* milliseconds */
+/* in milliseconds; the ear is for pokes, and often used where nothing is told */
+#define NGX_HTTP_ENTRA_MDM_FEED_BEAT  1000
+#define NGX_HTTP_ENTRA_MDM_FEED_EAR   50
 
 typedef enum {
     NGX_HTTP_ENTRA_MDM_FEED_STOPPED = 0,
@@ -31,6 +33,7 @@ struct ngx_http_entra_mdm_redis_feed_s {
     ngx_http_entra_mdm_redis_conn_t    data;
     ngx_http_entra_mdm_redis_conn_t    sub;
     ngx_http_entra_mdm_redis_load_t    load;
+    ngx_http_entra_mdm_account_t       account;
 
     ngx_uint_t                         greeted;
     ngx_uint_t                         tracking;    /* unsigned  tracking:1; */
@@ -41,6 +44,8 @@ struct ngx_http_entra_mdm_redis_feed_s {
     ngx_event_t                        timer;       /* of WAITING */
     ngx_event_t                        beat;
     ngx_event_t                        poll;
+    ngx_event_t                        ear;
+    ngx_atomic_uint_t                  poked;       /* heard so often */
     ngx_msec_t                         backoff;
     ngx_uint_t                         moves;       /* without a load between */
 
@@ -88,6 +93,9 @@ void ngx_http_entra_mdm_feed_send(ngx_http_entra_mdm_redis_feed_t *feed,
 /* GREETING is over */
 void ngx_http_entra_mdm_feed_load(ngx_http_entra_mdm_redis_feed_t *feed);
 
+/* listens for pokes once more */
+void ngx_http_entra_mdm_feed_listen(ngx_http_entra_mdm_redis_feed_t *feed);
+
 /* how often all is read */
 ngx_msec_t ngx_http_entra_mdm_feed_poll_time(
     ngx_http_entra_mdm_redis_feed_t *feed);
@@ -107,9 +115,10 @@ void ngx_http_entra_mdm_feed_message(ngx_http_entra_mdm_redis_conn_t *conn,
 /*** ngx_http_entra_mdm_redis_beat.c ***/
 
 
-/* handlers of feed->beat, feed->poll and feed->check */
+/* handlers of feed->beat, feed->poll, feed->ear and feed->check */
 void ngx_http_entra_mdm_feed_beat(ngx_event_t *ev);
 void ngx_http_entra_mdm_feed_poll(ngx_event_t *ev);
+void ngx_http_entra_mdm_feed_ear(ngx_event_t *ev);
 void ngx_http_entra_mdm_feed_checked(ngx_http_entra_mdm_redis_where_t *where,
     const char *why);
 

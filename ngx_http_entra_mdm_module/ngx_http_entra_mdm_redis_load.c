@@ -1,6 +1,7 @@
 /*
  * Reading the lists.  A pass goes over the keys that are dirty:
  *
+ *     GET generation                                 always, and first
  *     ┌─► SSCAN ─► a batch is sorted and merged ─┐   for each list,
  *     │            piece by piece                │   1,000 members at a time
  *     └──────────────────────────────────────────┘
@@ -11,6 +12,10 @@
  * Whether the keys exist is asked after they were read: were it asked before,
  * a Redis that loses its data in between would look like one whose lists were
  * emptied.
+ *
+ * The generation is asked for twice.  Lists that are read after it hold at
+ * least what the change of that generation wrote; if it is a new one, both are
+ * read, whichever was named.  That is what an answer of the API waits for.
  *
  * Never more than one command of a scan is under way, and no other read of
  * that key.  SSCAN returns what was there throughout; for what was not, an
@@ -25,6 +30,8 @@
 #define COALESCE  5                     /* milliseconds */
 
 
+static void ngx_http_entra_mdm_redis_generation_seen(
+    ngx_http_entra_mdm_redis_conn_t *conn, redisReply *reply);
 static void ngx_http_entra_mdm_redis_load_publish(
     ngx_http_entra_mdm_redis_load_t *load);
 
@@ -139,6 +146,7 @@ ngx_http_entra_mdm_redis_load_send(ngx_http_entra_mdm_redis_load_t *load,
 static void
 ngx_http_entra_mdm_redis_load_start(ngx_event_t *ev)
 {
+    ngx_str_t                         words[2];
     ngx_uint_t                        i;
     ngx_http_entra_mdm_redis_load_t  *load;
 
@@ -153,6 +161,7 @@ ngx_http_entra_mdm_redis_load_start(ngx_event_t *ev)
     load->dirty = 0;
     load->read = 0;
     load->exist = 0;
+    load->partial = 0;
 
     for (i = 0; i < ENTRA_LISTS; i++) {
         entra_gather_free(&load->list[i].gather);
@@ -160,7 +169,11 @@ ngx_http_entra_mdm_redis_load_start(ngx_event_t *ev)
         load->list[i].cursor[1] = '\0';
     }
 
-    ngx_http_entra_mdm_redis_load_next(load);
+    ngx_str_set(&words[0], "GET");
+    words[1] = load->policy->redis->keys[NGX_HTTP_ENTRA_MDM_REDIS_GENERATION];
+
+    (void) ngx_http_entra_mdm_redis_load_send(load,
+                         ngx_http_entra_mdm_redis_generation_seen, words, 2);
 }
 
 
@@ -269,6 +282,31 @@ ngx_http_entra_mdm_redis_number(ngx_http_entra_mdm_redis_load_t *load,
 
 
 static void
+ngx_http_entra_mdm_redis_generation_seen(
+    ngx_http_entra_mdm_redis_conn_t *conn, redisReply *reply)
+{
+    ngx_http_entra_mdm_redis_load_t  *load;
+
+    load = ngx_http_entra_mdm_redis_load_of(conn);
+
+    if (reply->type != REDIS_REPLY_STRING && reply->type != REDIS_REPLY_NIL
+        && !ngx_http_entra_mdm_redis_wrong_type(reply))
+    {
+        ngx_http_entra_mdm_redis_load_error(load, reply);
+        return;
+    }
+
+    load->seen = ngx_http_entra_mdm_redis_number(load, reply);
+
+    if (load->seen != ngx_http_entra_mdm_zone(load->policy)->feed.held) {
+        load->reading |= NGX_HTTP_ENTRA_MDM_REDIS_LISTS;
+    }
+
+    ngx_http_entra_mdm_redis_load_next(load);
+}
+
+
+static void
 ngx_http_entra_mdm_redis_generation_set(ngx_http_entra_mdm_redis_conn_t *conn,
     redisReply *reply)
 {
@@ -321,6 +359,8 @@ ngx_http_entra_mdm_redis_lost(ngx_http_entra_mdm_redis_load_t *load)
 
     if (load->policy->epoch == zone->feed_epoch) {
         zone->source = NGX_HTTP_ENTRA_MDM_FROM_LOST;
+        /* generations begin anew */
+        zone->feed.held = 0;
     }
 
     ngx_http_entra_mdm_zone_unlock(load->policy);
@@ -385,6 +425,7 @@ ngx_http_entra_mdm_redis_generation_read(
         /* it is back: both lists, or none */
         load->dirty |= NGX_HTTP_ENTRA_MDM_REDIS_ALL;
         load->publish = 0;
+        load->partial = 1;
     }
 
     ngx_http_entra_mdm_redis_load_publish(load);
@@ -487,6 +528,28 @@ ngx_http_entra_mdm_redis_publish_first(ngx_http_entra_mdm_redis_load_t *load)
 }
 
 
+/* what was read is in force, all of it */
+
+static void
+ngx_http_entra_mdm_redis_load_held(ngx_http_entra_mdm_redis_load_t *load)
+{
+    ngx_uint_t                  i;
+    ngx_http_entra_mdm_zone_t  *zone;
+
+    zone = ngx_http_entra_mdm_zone(load->policy);
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+        if (load->list[i].wrong || load->list[i].refused) {
+            return;
+        }
+    }
+
+    if (!load->partial && zone->feed_epoch == load->policy->epoch) {
+        zone->feed.held = load->seen;
+    }
+}
+
+
 static void
 ngx_http_entra_mdm_redis_load_publish(ngx_http_entra_mdm_redis_load_t *load)
 {
@@ -524,6 +587,8 @@ ngx_http_entra_mdm_redis_load_publish(ngx_http_entra_mdm_redis_load_t *load)
         load->list[i].refused = rc == NGX_DECLINED;
         load->publish &= ~(1u << i);
     }
+
+    ngx_http_entra_mdm_redis_load_held(load);
 
     ngx_http_entra_mdm_redis_load_end(load, NGX_HTTP_ENTRA_MDM_REDIS_LOADED,
                                       NULL);

@@ -29,6 +29,7 @@
 
 
 typedef struct ngx_http_entra_mdm_redis_load_s  ngx_http_entra_mdm_redis_load_t;
+typedef struct ngx_http_entra_mdm_account_s  ngx_http_entra_mdm_account_t;
 
 
 /* how a pass over the keys ended */
@@ -72,6 +73,7 @@ struct ngx_http_entra_mdm_redis_load_s {
     ngx_http_entra_mdm_redis_conn_t     *conn;
     ngx_http_entra_mdm_redis_load_pt     handler;
     void                                *data;
+    ngx_http_entra_mdm_account_t        *account;
     ngx_log_t                           *log;
 
     ngx_uint_t                           dirty;     /* keys to be read */
@@ -82,6 +84,10 @@ struct ngx_http_entra_mdm_redis_load_s {
     ngx_http_entra_mdm_redis_list_t      list[ENTRA_LISTS];
     ngx_uint_t                           scanned;   /* the list of the SSCAN */
     ngx_http_entra_mdm_redis_skipped_t   skipped;
+
+    /* the generation before the lists were read; nothing if held back */
+    ngx_atomic_uint_t                    seen;
+    ngx_uint_t                           partial;   /* unsigned  partial:1; */
 
     ngx_uint_t                           exist;     /* bits of the lists */
     ngx_uint_t                           publish;   /* bits, at the end */

@@ -201,15 +201,16 @@ ngx_http_entra_mdm_redis_batch(ngx_http_entra_mdm_redis_load_t *load,
 {
     bool                 added;
     size_t               i, n;
-    entra_guid_t        *ids;
+    entra_str_t          text;
+    entra_typed_t       *entries;
     const redisReply    *member;
 
     if (members->elements == 0) {
         return NGX_OK;
     }
 
-    ids = ngx_alloc(members->elements * sizeof(entra_guid_t), load->log);
-    if (ids == NULL) {
+    entries = ngx_alloc(members->elements * sizeof(entra_typed_t), load->log);
+    if (entries == NULL) {
         return NGX_ERROR;
     }
 
@@ -222,19 +223,19 @@ ngx_http_entra_mdm_redis_batch(ngx_http_entra_mdm_redis_load_t *load,
             continue;
         }
 
-        if (entra_guid_parse((entra_str_t) { member->str, member->len },
-                             &ids[n]))
-        {
-            n++;
+        text = (entra_str_t) { member->str, member->len };
+
+        if (entra_guid_parse(text, &entries[n].id)) {
+            entries[n++].upper = entra_guid_upper(text);
             continue;
         }
 
         ngx_http_entra_mdm_redis_skip(load, member);
     }
 
-    added = entra_gather_add(&load->list[load->scanned].gather, ids, n);
+    added = entra_gather_add(&load->list[load->scanned].gather, entries, n);
 
-    ngx_free(ids);
+    ngx_free(entries);
 
     return added ? NGX_OK : NGX_ERROR;
 }

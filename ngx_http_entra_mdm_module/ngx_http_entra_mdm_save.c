@@ -6,6 +6,7 @@
 
 #include <sys/file.h>
 
+#include "ngx_http_entra_mdm_activities.h"
 #include "ngx_http_entra_mdm_state.h"
 
 
@@ -31,6 +32,7 @@ ngx_http_entra_mdm_save_copy(ngx_http_entra_mdm_save_t *save,
     size_t                          size[ENTRA_LISTS];
     u_char                         *copy, *p;
     ngx_uint_t                      i;
+    const entra_set_t              *ids;
     ngx_http_entra_mdm_policy_t    *policy;
     ngx_http_entra_mdm_snapshot_t   snapshot;
 
@@ -45,7 +47,8 @@ ngx_http_entra_mdm_save_copy(ngx_http_entra_mdm_save_t *save,
         state->lists = snapshot.lists;
 
         for (i = 0; i < ENTRA_LISTS; i++) {
-            size[i] = snapshot.lists.list[i].ids.count * sizeof(entra_guid_t);
+            size[i] = snapshot.lists.list[i].ids.count
+                      * (sizeof(entra_guid_t) + sizeof(uint32_t));
         }
 
         copy = malloc(size[ENTRA_CLIENT_IDS] + size[ENTRA_TENANT_IDS]
@@ -57,8 +60,13 @@ ngx_http_entra_mdm_save_copy(ngx_http_entra_mdm_save_t *save,
         p = copy;
 
         for (i = 0; i < ENTRA_LISTS; i++) {
+            ids = &snapshot.lists.list[i].ids;
+
             state->lists.list[i].ids.ids = (entra_guid_t *) p;
-            p = ngx_cpymem(p, snapshot.lists.list[i].ids.ids, size[i]);
+            p = ngx_cpymem(p, ids->ids, ids->count * sizeof(entra_guid_t));
+
+            state->lists.list[i].ids.upper = (uint32_t *) p;
+            p = ngx_cpymem(p, ids->upper, ids->count * sizeof(uint32_t));
         }
 
         ngx_memcpy(p, snapshot.keys.data, snapshot.keys.len);
@@ -86,9 +94,15 @@ ngx_http_entra_mdm_save_text(ngx_http_entra_mdm_save_t *save,
     state.jwks_source = ngx_http_entra_mdm_state_jwks_source(
                                                          save->policy->keys);
     copy = ngx_http_entra_mdm_save_copy(save, &state);
+    state.activities = ngx_http_entra_mdm_activities_copy(save->policy,
+                                                    &state.nactivities,
+                                                    &save->mark.activities);
 
-    if (copy == NULL || state.jwks_source.data == NULL) {
+    if (copy == NULL || state.activities == NULL
+        || state.jwks_source.data == NULL)
+    {
         free(copy);
+        free(state.activities);
         free((void *) state.jwks_source.data);
         ngx_http_entra_mdm_save_failed(save, 0, "needs memory that is not "
                                        "there");
@@ -105,6 +119,7 @@ ngx_http_entra_mdm_save_text(ngx_http_entra_mdm_save_t *save,
     ok = entra_state_write(&state, text, error);
 
     free(copy);
+    free(state.activities);
     free((void *) state.jwks_source.data);
 
     if (!ok) {

@@ -3,6 +3,7 @@
  * whenever the zone has changed, whoever changed it.
  */
 
+#include "ngx_http_entra_mdm_activities.h"
 #include "ngx_http_entra_mdm_state.h"
 
 #include "entra_escape.h"
@@ -161,6 +162,9 @@ ngx_http_entra_mdm_state_publish(ngx_http_entra_mdm_policy_t *policy,
 
     zone = ngx_http_entra_mdm_zone(policy);
 
+    ngx_http_entra_mdm_activities_restore(policy, state->activities,
+                                          state->nactivities);
+
     zone->feed.generation = state->redis_generation;
     zone->lists_updated = ngx_http_entra_mdm_state_time(state->lists_updated);
 
@@ -317,6 +321,7 @@ ngx_http_entra_mdm_state_unsaved(ngx_http_entra_mdm_policy_t *policy,
            || zone->lists_known != saved->lists_known
            || zone->source != saved->source
            || zone->feed.generation != saved->generation
+           || zone->activities->last != saved->activities
            || ngx_http_entra_mdm_drifted(zone->keys_fetched,
                                          saved->keys_fetched, drift)
            || ngx_http_entra_mdm_drifted(zone->lists_updated,

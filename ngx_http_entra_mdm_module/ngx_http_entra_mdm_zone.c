@@ -2,6 +2,8 @@
  * The shared zone of a policy: its birth, and its snapshots.
  */
 
+#include "ngx_http_entra_mdm_activities.h"
+#include "ngx_http_entra_mdm_refusals.h"
 #include "ngx_http_entra_mdm_state.h"
 
 
@@ -9,7 +11,8 @@
 #define PIECE  (64 * 1024)
 
 
-/* the start of each half; the lists follow, then the text of the keys */
+/* the start of each half; the lists follow, each ID and then how each was
+   typed, then the text of the keys */
 
 typedef struct {
     size_t  count[ENTRA_LISTS];
@@ -25,6 +28,15 @@ typedef struct {
 } ngx_http_entra_mdm_writer_t;
 
 
+/* by what a new snapshot differs from the one in force */
+
+typedef struct {
+    ngx_uint_t                    lists;        /* unsigned  lists:1; */
+    ngx_uint_t                    typed;        /* unsigned  typed:1; */
+    ngx_uint_t                    keys;         /* unsigned  keys:1; */
+} ngx_http_entra_mdm_news_t;
+
+
 static ngx_int_t ngx_http_entra_mdm_zone_init(ngx_shm_zone_t *shm_zone,
     void *data);
 
@@ -35,14 +47,24 @@ static ngx_int_t ngx_http_entra_mdm_zone_init(ngx_shm_zone_t *shm_zone,
 size_t
 ngx_http_entra_mdm_zone_needed(size_t ids, size_t text)
 {
-    size_t  data;
+    size_t  data, size;
 
-    data = 2 * (ids * sizeof(entra_guid_t)
+    data = 2 * (ids * NGX_HTTP_ENTRA_MDM_ZONE_ID
                 + ngx_max(text, NGX_HTTP_ENTRA_MDM_ZONE_KEYS));
 
     /* what nginx itself takes for its pages is less than one in 128 */
 
-    return NGX_HTTP_ENTRA_MDM_ZONE_PAGES * ngx_pagesize + data + data / 128;
+    size = NGX_HTTP_ENTRA_MDM_ZONE_PAGES * ngx_pagesize + data + data / 128;
+
+    /* a large one keeps more activities */
+
+    if (size + NGX_HTTP_ENTRA_MDM_ACTIVITIES_SIZE
+        >= NGX_HTTP_ENTRA_MDM_ZONE_LARGE)
+    {
+        size += NGX_HTTP_ENTRA_MDM_ACTIVITIES_SIZE;
+    }
+
+    return size;
 }
 
 
@@ -218,7 +240,7 @@ ngx_http_entra_mdm_zone_take_over(ngx_http_entra_mdm_policy_t *policy,
     zone->lists_updated = mark.lists_updated;
     zone->state.stamp = from->state.stamp;
 
-    return NGX_OK;
+    return ngx_http_entra_mdm_activities_take_over(policy, &old);
 }
 
 
@@ -267,7 +289,14 @@ ngx_http_entra_mdm_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 
     zone = ngx_slab_calloc(shpool, sizeof(ngx_http_entra_mdm_zone_t));
 
-    if (zone == NULL
+    if (zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    zone->activities = ngx_http_entra_mdm_activities_create(shpool);
+    zone->refusals = ngx_http_entra_mdm_refusals_create(shpool);
+
+    if (zone->activities == NULL || zone->refusals == NULL
         || ngx_http_entra_mdm_zone_halves(shpool, zone) != NGX_OK)
     {
         return NGX_ERROR;
@@ -301,20 +330,96 @@ ngx_http_entra_mdm_zone_unlock(ngx_http_entra_mdm_policy_t *policy)
 }
 
 
+/*** counting ***/
+
+
+/* the span of now, which an hour ago was another: then it begins anew */
+
+static ngx_http_entra_mdm_span_t *
+ngx_http_entra_mdm_zone_span(ngx_http_entra_mdm_policy_t *policy)
+{
+    ngx_atomic_uint_t           number;
+    ngx_http_entra_mdm_span_t  *span;
+
+    number = ngx_time() / NGX_HTTP_ENTRA_MDM_SPAN;
+
+    span = &ngx_http_entra_mdm_zone(policy)->hour[number
+                                                  % NGX_HTTP_ENTRA_MDM_SPANS];
+
+    if (span->number != number) {
+        ngx_http_entra_mdm_zone_lock(policy);
+
+        if (span->number != number) {
+            ngx_memzero(&span->decisions, sizeof(span->decisions));
+            ngx_memory_barrier();
+            span->number = number;
+        }
+
+        ngx_http_entra_mdm_zone_unlock(policy);
+    }
+
+    return span;
+}
+
+
 void
 ngx_http_entra_mdm_zone_count(ngx_http_entra_mdm_ctx_t *ctx)
 {
     ngx_uint_t                  action;
+    ngx_http_entra_mdm_span_t  *span;
     ngx_http_entra_mdm_zone_t  *zone;
 
     zone = ngx_http_entra_mdm_zone(ctx->policy);
+    span = ngx_http_entra_mdm_zone_span(ctx->policy);
     action = ctx->state - NGX_HTTP_ENTRA_MDM_ACCEPTED;
 
-    (void) ngx_atomic_fetch_add(&zone->decisions[action][ctx->reason], 1);
+    (void) ngx_atomic_fetch_add(&zone->decisions.count[action][ctx->reason],
+                                1);
+    (void) ngx_atomic_fetch_add(&span->decisions.count[action][ctx->reason],
+                                1);
+}
+
+
+void
+ngx_http_entra_mdm_zone_hour(ngx_http_entra_mdm_policy_t *policy,
+    ngx_http_entra_mdm_decisions_t *sum)
+{
+    ngx_uint_t                  i, action, reason;
+    ngx_atomic_uint_t           now;
+    ngx_http_entra_mdm_span_t  *span;
+
+    ngx_memzero(sum, sizeof(ngx_http_entra_mdm_decisions_t));
+
+    now = ngx_time() / NGX_HTTP_ENTRA_MDM_SPAN;
+
+    for (i = 0; i < NGX_HTTP_ENTRA_MDM_SPANS; i++) {
+        span = &ngx_http_entra_mdm_zone(policy)->hour[i];
+
+        if (now - span->number >= NGX_HTTP_ENTRA_MDM_SPANS) {
+            continue;
+        }
+
+        for (action = 0; action < NGX_HTTP_ENTRA_MDM_ACTIONS; action++) {
+            for (reason = 0; reason < ENTRA_REASONS; reason++) {
+                sum->count[action][reason] +=
+                                        span->decisions.count[action][reason];
+            }
+        }
+    }
 }
 
 
 /*** reading ***/
+
+
+/* of a list, with what keeps the next one aligned */
+
+static size_t
+ngx_http_entra_mdm_list_size(const entra_list_t *list)
+{
+    return list->ids.count * sizeof(entra_guid_t)
+           + ((list->ids.count * sizeof(uint32_t) + 15) & ~(size_t) 15);
+}
 
 
 void
@@ -350,7 +455,10 @@ ngx_http_entra_mdm_snapshot(ngx_http_entra_mdm_policy_t *policy,
         list->ids.count = head.count[i];
         list->known = (zone->lists_known & (1u << i)) != 0;
 
-        p += head.count[i] * sizeof(entra_guid_t);
+        list->ids.upper = (uint32_t *) (p + head.count[i]
+                                            * sizeof(entra_guid_t));
+
+        p += ngx_http_entra_mdm_list_size(list);
     }
 
     snapshot->keys = (entra_str_t) { (char *) p, head.text };
@@ -385,6 +493,7 @@ ngx_http_entra_mdm_zone_mark(ngx_http_entra_mdm_policy_t *policy,
     mark->generation = zone->feed.generation;
     mark->keys_fetched = zone->keys_fetched;
     mark->lists_updated = zone->lists_updated;
+    mark->activities = zone->activities->last;
 
     ngx_http_entra_mdm_zone_unlock(policy);
 }
@@ -429,17 +538,31 @@ ngx_http_entra_mdm_write(ngx_http_entra_mdm_writer_t *writer, const void *from,
 }
 
 
-/* what the next snapshot consists of; *changed: it differs from this one */
+static ngx_uint_t
+ngx_http_entra_mdm_next_typed(const entra_set_t *from, const entra_set_t *to)
+{
+    size_t  i;
+
+    for (i = 0; i < from->count; i++) {
+        if (entra_set_upper(from, i) != entra_set_upper(to, i)) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* what the next snapshot consists of, and whether it differs from this one */
 
 static void
 ngx_http_entra_mdm_next(const ngx_http_entra_mdm_change_t *change,
-    ngx_http_entra_mdm_snapshot_t *next, ngx_uint_t *lists, ngx_uint_t *keys)
+    ngx_http_entra_mdm_snapshot_t *next, ngx_http_entra_mdm_news_t *news)
 {
     ngx_uint_t    i;
     entra_set_t  *ids;
 
-    *lists = 0;
-    *keys = 0;
+    ngx_memzero(news, sizeof(ngx_http_entra_mdm_news_t));
 
     for (i = 0; i < ENTRA_LISTS; i++) {
 
@@ -450,19 +573,19 @@ ngx_http_entra_mdm_next(const ngx_http_entra_mdm_change_t *change,
         ids = &next->lists.list[i].ids;
 
         if (!next->lists.list[i].known
-            || ids->count != change->list[i].count
-            || (ids->count
-                && ngx_memcmp(ids->ids, change->list[i].ids,
-                              ids->count * sizeof(entra_guid_t)) != 0))
+            || !entra_set_eq(ids, &change->list[i]))
         {
-            *lists |= 1u << i;
+            news->lists = 1;
+
+        } else if (ngx_http_entra_mdm_next_typed(ids, &change->list[i])) {
+            news->typed = 1;
         }
 
         *ids = change->list[i];
     }
 
     if (change->keys) {
-        *keys = !entra_str_eq(next->keys, change->text);
+        news->keys = !entra_str_eq(next->keys, change->text);
         next->keys = change->text;
     }
 }
@@ -482,9 +605,34 @@ ngx_http_entra_mdm_next_size(const ngx_http_entra_mdm_snapshot_t *next)
     }
 
     return sizeof(ngx_http_entra_mdm_head_t) + text
-           + sizeof(entra_guid_t)
-             * (next->lists.list[ENTRA_CLIENT_IDS].ids.count
-                + next->lists.list[ENTRA_TENANT_IDS].ids.count);
+           + ngx_http_entra_mdm_list_size(&next->lists.list[ENTRA_CLIENT_IDS])
+           + ngx_http_entra_mdm_list_size(&next->lists.list[ENTRA_TENANT_IDS]);
+}
+
+
+/* how the IDs were typed, and zeros where nobody knows and as a filling */
+
+static ngx_int_t
+ngx_http_entra_mdm_write_typed(ngx_http_entra_mdm_writer_t *writer,
+    const entra_set_t *ids)
+{
+    size_t     i, n;
+    uint32_t   upper[1024];
+    ngx_int_t  rc;
+
+    n = (ids->count + 3) & ~(size_t) 3;
+    rc = NGX_OK;
+
+    for (i = 0; rc == NGX_OK && i < n; i++) {
+        upper[i % 1024] = i < ids->count ? entra_set_upper(ids, i) : 0;
+
+        if (i % 1024 == 1023 || i == n - 1) {
+            rc = ngx_http_entra_mdm_write(writer, upper,
+                                          (i % 1024 + 1) * sizeof(uint32_t));
+        }
+    }
+
+    return rc;
 }
 
 
@@ -509,6 +657,11 @@ ngx_http_entra_mdm_next_write(ngx_http_entra_mdm_writer_t *writer,
     for (i = 0; rc == NGX_OK && i < ENTRA_LISTS; i++) {
         rc = ngx_http_entra_mdm_write(writer, next->lists.list[i].ids.ids,
                                       head.count[i] * sizeof(entra_guid_t));
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_entra_mdm_write_typed(writer,
+                                                &next->lists.list[i].ids);
+        }
     }
 
     if (rc == NGX_OK) {
@@ -539,6 +692,11 @@ ngx_http_entra_mdm_begin(ngx_http_entra_mdm_writer_t *writer,
         return NGX_ABORT;
     }
 
+    if (change->expects && change->expected != zone->lists_generation) {
+        ngx_http_entra_mdm_zone_unlock(writer->policy);
+        return NGX_BUSY;
+    }
+
     writer->ticket = ++zone->writer;
     ngx_http_entra_mdm_snapshot(writer->policy, next);
     writer->pos = zone->half[(zone->published + 1) & 1];
@@ -551,8 +709,8 @@ ngx_http_entra_mdm_begin(ngx_http_entra_mdm_writer_t *writer,
 
 static ngx_int_t
 ngx_http_entra_mdm_end(ngx_http_entra_mdm_writer_t *writer,
-    const ngx_http_entra_mdm_change_t *change, ngx_uint_t lists,
-    ngx_uint_t keys)
+    const ngx_http_entra_mdm_change_t *change,
+    const ngx_http_entra_mdm_news_t *news)
 {
     ngx_int_t                   rc;
     ngx_http_entra_mdm_zone_t  *zone;
@@ -565,7 +723,7 @@ ngx_http_entra_mdm_end(ngx_http_entra_mdm_writer_t *writer,
     if (zone->writer == writer->ticket) {
         rc = NGX_OK;
 
-        if (lists || keys) {
+        if (news->lists || news->typed || news->keys) {
             ngx_memory_barrier();
             zone->published++;
         }
@@ -575,8 +733,8 @@ ngx_http_entra_mdm_end(ngx_http_entra_mdm_writer_t *writer,
             zone->lists_known |= change->lists;
         }
 
-        zone->lists_generation += lists != 0;
-        zone->keys_generation += keys;
+        zone->lists_generation += news->lists;
+        zone->keys_generation += news->keys;
     }
 
     ngx_http_entra_mdm_zone_unlock(writer->policy);
@@ -590,7 +748,7 @@ ngx_http_entra_mdm_zone_publish(ngx_http_entra_mdm_policy_t *policy,
     const ngx_http_entra_mdm_change_t *change)
 {
     ngx_int_t                       rc;
-    ngx_uint_t                      lists, keys;
+    ngx_http_entra_mdm_news_t       news;
     ngx_http_entra_mdm_writer_t     writer;
     ngx_http_entra_mdm_snapshot_t   next;
 
@@ -601,7 +759,7 @@ ngx_http_entra_mdm_zone_publish(ngx_http_entra_mdm_policy_t *policy,
         return rc;
     }
 
-    ngx_http_entra_mdm_next(change, &next, &lists, &keys);
+    ngx_http_entra_mdm_next(change, &next, &news);
 
     if (ngx_http_entra_mdm_next_size(&next)
         > ngx_http_entra_mdm_zone(policy)->room)
@@ -609,14 +767,29 @@ ngx_http_entra_mdm_zone_publish(ngx_http_entra_mdm_policy_t *policy,
         return NGX_DECLINED;
     }
 
-    if (lists || keys) {
+    if (news.lists || news.typed || news.keys) {
         rc = ngx_http_entra_mdm_next_write(&writer, &next);
         if (rc != NGX_OK) {
             return rc;
         }
     }
 
-    return ngx_http_entra_mdm_end(&writer, change, lists, keys);
+    return ngx_http_entra_mdm_end(&writer, change, &news);
+}
+
+
+ngx_uint_t
+ngx_http_entra_mdm_zone_takes(ngx_http_entra_mdm_policy_t *policy,
+    const entra_lists_t *lists)
+{
+    ngx_http_entra_mdm_snapshot_t  next;
+
+    ngx_http_entra_mdm_snapshot(policy, &next);
+
+    next.lists = *lists;
+
+    return ngx_http_entra_mdm_next_size(&next)
+           <= ngx_http_entra_mdm_zone(policy)->room;
 }
 
 

@@ -18,11 +18,23 @@
 
 
 #define NGX_HTTP_ENTRA_MDM_ZONE_PAGES  24       /* beside the snapshots */
+#define NGX_HTTP_ENTRA_MDM_ZONE_ID     20       /* bytes, and how typed */
+#define NGX_HTTP_ENTRA_MDM_ZONE_LARGE  (1024 * 1024)
 #define NGX_HTTP_ENTRA_MDM_ZONE_KEYS   (64 * 1024)  /* no list may take these */
 
 #define NGX_HTTP_ENTRA_MDM_MAX_JWKS    (128 * 1024)
 
 #define NGX_HTTP_ENTRA_MDM_MAX_ERROR   128      /* bytes kept of a failure */
+
+
+#define NGX_HTTP_ENTRA_MDM_ACTIONS     4
+#define NGX_HTTP_ENTRA_MDM_SPAN        300      /* seconds */
+#define NGX_HTTP_ENTRA_MDM_SPANS       12       /* an hour of them */
+
+
+typedef struct ngx_http_entra_mdm_activities_s
+    ngx_http_entra_mdm_activities_t;
+typedef struct ngx_http_entra_mdm_refusals_s  ngx_http_entra_mdm_refusals_t;
 
 
 /* where the live lists in force come from */
@@ -63,6 +75,8 @@ typedef struct {
     ngx_atomic_t                  refused;      /* lists that did not fit */
     ngx_atomic_t                  generation;   /* the last seen; 0: none */
     uint32_t                      place;        /* a hash of where it was */
+    ngx_atomic_t                  held;         /* all lists are of it at least */
+    ngx_atomic_t                  poked;        /* so often: look at once */
 } ngx_http_entra_mdm_feed_t;
 
 
@@ -75,6 +89,7 @@ typedef struct {
     ngx_atomic_uint_t             generation;   /* in Redis */
     time_t                        keys_fetched;
     time_t                        lists_updated;
+    uint64_t                      activities;   /* ID of the last one */
 } ngx_http_entra_mdm_mark_t;
 
 
@@ -92,10 +107,30 @@ typedef struct {
 } ngx_http_entra_mdm_writes_t;
 
 
+/* decisions by action and reason; an action is a state from ACCEPTED on */
+
+typedef struct {
+    ngx_atomic_t                  count[NGX_HTTP_ENTRA_MDM_ACTIONS]
+                                       [ENTRA_REASONS];
+} ngx_http_entra_mdm_decisions_t;
+
+
+/* those of a span of time, which begins at number * ..._SPAN seconds */
+
+typedef struct {
+    ngx_atomic_t                    number;
+    ngx_http_entra_mdm_decisions_t  decisions;
+} ngx_http_entra_mdm_span_t;
+
+
 struct ngx_http_entra_mdm_zone_s {
 
-    /* counted since the zone was made; an action is a state from ACCEPTED on */
-    ngx_atomic_t                  decisions[4][ENTRA_REASONS];
+    /* counted since the zone was made */
+    ngx_http_entra_mdm_decisions_t  decisions;
+    ngx_http_entra_mdm_span_t       hour[NGX_HTTP_ENTRA_MDM_SPANS];
+
+    ngx_http_entra_mdm_activities_t  *activities;
+    ngx_http_entra_mdm_refusals_t    *refusals;
 
     ngx_atomic_t                  published;    /* snapshots so far */
     ngx_atomic_t                  writer;       /* ticket of the latest writer */
@@ -140,6 +175,10 @@ typedef struct {
     uint32_t                      keys_source;  /* of these keys, or 0 */
 
     ngx_atomic_uint_t             epoch;        /* of a feed, or 0 */
+
+    /* only if the lists are those of that generation */
+    ngx_uint_t                    expects;      /* unsigned  expects:1; */
+    ngx_atomic_uint_t             expected;
 } ngx_http_entra_mdm_change_t;
 
 
@@ -170,6 +209,10 @@ void ngx_http_entra_mdm_zone_mark(ngx_http_entra_mdm_policy_t *policy,
 /* adds one to the decisions of that kind */
 void ngx_http_entra_mdm_zone_count(ngx_http_entra_mdm_ctx_t *ctx);
 
+/* the decisions of the last hour, give or take a span */
+void ngx_http_entra_mdm_zone_hour(ngx_http_entra_mdm_policy_t *policy,
+    ngx_http_entra_mdm_decisions_t *sum);
+
 /*
  * Reading: what follows from a snapshot holds only if it was still current
  * afterwards, else read again.  Nothing is copied and no lock taken.
@@ -187,16 +230,22 @@ ngx_uint_t ngx_http_entra_mdm_snapshot_current(
 
 /*
  * Puts a changed snapshot in force, for all workers at once.  A list or key
- * set equal to the one in force makes no new generation.
+ * set equal to the one in force makes no new generation; nor does another
+ * spelling of the same IDs, though it is taken over.
  *
  *   NGX_OK        in force
  *   NGX_DECLINED  two of it do not fit the zone; the last one stays
  *   NGX_AGAIN     another process is publishing: try again in a moment
  *   NGX_ABORT     change->epoch is not the latest: another feed took over;
  *                 or the keys are of another source than the one in force
+ *   NGX_BUSY      the lists are not those of change->expected any more
  */
 ngx_int_t ngx_http_entra_mdm_zone_publish(ngx_http_entra_mdm_policy_t *policy,
     const ngx_http_entra_mdm_change_t *change);
+
+/* whether a snapshot with these lists would have room */
+ngx_uint_t ngx_http_entra_mdm_zone_takes(ngx_http_entra_mdm_policy_t *policy,
+    const entra_lists_t *lists);
 
 /* bytes used by the snapshot in force, and the most that one may have */
 size_t ngx_http_entra_mdm_zone_used(ngx_http_entra_mdm_policy_t *policy,

@@ -208,6 +208,7 @@ refused("$_ without a value", conf("$_; # here"), '; # here',
 # [ what is wrong, the http block, where, what it says ]
 
 my $good = 'tenant_id ' . TENANT . '; jwks file=%%DIR%%/keys.json;';
+my $map = 'map $remote_user $role { default ""; ann admin; }';
 my $token_form = qr/"token=auto", "token=bearer" or "token=soap"/;
 
 for (
@@ -271,6 +272,41 @@ for (
         'maybe', qr/"maybe" in "entra_mdm_dry_run".*"on" or "off"/ ],
     [ 'redirect where', conf('', 'entra_mdm_tou_redirect /x;'),
         '/x', qr{"/x" in "entra_mdm_tou_redirect".*"on" or "off"} ],
+    [ 'the API without a role', conf('', "location /api/ {\n"
+        . 'entra_mdm_api fleet; }'), 'entra_mdm_api fleet',
+        qr/"entra_mdm_api" needs "entra_mdm_api_role", which says who may/ ],
+    [ 'the API of an unknown policy', conf('', "location /api/ {\n"
+        . 'entra_mdm_api flete; entra_mdm_api_role $role; }') . $map,
+        'entra_mdm_api flete', qr/unknown policy "flete" in "entra_mdm_api", /,
+        qr/define it with "entra_mdm_policy flete \{/ ],
+    [ 'the API without a policy', conf('', "location /api/ {\n"
+        . 'entra_mdm_api; }'), 'entra_mdm_api;', qr/number of arguments/ ],
+    [ 'the API twice', conf('', "location /api/ { entra_mdm_api fleet;\n"
+        . 'entra_mdm_api fleet; # here }'), '# here',
+        qr/"entra_mdm_api" directive is duplicate/ ],
+    [ 'the API at one path', conf('', "location = /api/ {\n"
+        . 'entra_mdm_api fleet; }'), 'entra_mdm_api fleet',
+        qr{cannot stand in location "/api/".*such as location /entra-mdm/} ],
+    [ 'the API at a pattern', conf('', "location ~ /api/ {\n"
+        . 'entra_mdm_api fleet; }'), 'entra_mdm_api fleet',
+        qr/cannot stand in location/ ],
+    [ 'the API at a name', conf('', "location \@api {\n"
+        . 'entra_mdm_api fleet; }'), 'entra_mdm_api fleet',
+        qr/cannot stand in location/ ],
+    [ 'the API of a server', conf('', "entra_mdm_api fleet;\n"),
+        'entra_mdm_api fleet', qr/"entra_mdm_api" .* not allowed here/ ],
+    [ 'the API in "if"', conf('', "location / { if (\$args) {\n"
+        . 'entra_mdm_api fleet; } }'), 'entra_mdm_api fleet',
+        qr/"entra_mdm_api" .* not allowed here/ ],
+    [ 'the API behind the gate', conf('', "location /api/ { "
+        . 'entra_mdm_api_role $role; entra_mdm fleet;' . "\n"
+        . 'entra_mdm_api fleet; }') . $map, 'entra_mdm_api fleet',
+        qr/"entra_mdm fleet" and "entra_mdm_api" cannot stand in one/ ],
+    [ 'two roles', conf('', "entra_mdm_api_role \$role;\n"
+        . 'entra_mdm_api_role $role; # here' . "\n") . $map, '# here',
+        qr/"entra_mdm_api_role" directive is duplicate/ ],
+    [ 'GitOps, perhaps', conf('', 'entra_mdm_api_gitops maybe;'), 'maybe',
+        qr/"maybe" in "entra_mdm_api_gitops".*"on" or "off"/ ],
 ) {
     refused(@$_);
 }
@@ -282,6 +318,10 @@ like($said, qr/invalid value "x" in "client_id".* in \S+\/bad\.inc:3$/m,
 (undef, $said) = $t->nginx_t(http => "entra_mdm_policy a {\n$good");
 like($said, qr/\[emerg\] unexpected end of file, expecting "\}"/,
     'a policy that does not end');
+
+my $redis = 'redis redis://127.0.0.1;';
+
+sub api { return "location /api/ { entra_mdm_api fleet; $_[0] }" }
 
 # accepted: [ name, the policy, the server, what it warns of, where ]
 
@@ -323,11 +363,37 @@ for (
         'entra_mdm fleet' ],
     [ 'the same for bearer alone', 'max_body 4097k;',
         'location /narrow { entra_mdm fleet token=bearer; }' ],
+    [ 'the API', $redis, api('entra_mdm_api_role $role;') ],
+    [ 'the API in a location without a slash', $redis,
+        'location /api { entra_mdm_api fleet; entra_mdm_api_role $role; }' ],
+    [ 'the API, its role above', $redis, 'entra_mdm_api_role $role;'
+        . api('entra_mdm_api_gitops on;') ],
+    [ 'the API with nothing else', "client_id $guid;", api('entra_mdm_api_role '
+        . '$role;'), qr/"fleet" is changed by "entra_mdm_api" and has neither /,
+        'entra_mdm_policy' ],
+    [ 'the API of an empty policy', "# no tenant\nstate state/a;",
+        api('entra_mdm_api_role $role;') ],
+    [ 'the role of everybody', $redis, api("\nentra_mdm_api_role admin;"),
+        qr/"entra_mdm_api_role admin" is the role of everybody: use a variable/,
+        'entra_mdm_api_role admin' ],
+    [ 'a role from a header', $redis, api("\nentra_mdm_api_role \$http_x;"),
+        qr/"entra_mdm_api_role \$http_x" is what the client says: use a/,
+        'entra_mdm_api_role $http_x' ],
+    [ 'from a header in a text', $redis,
+        api("\nentra_mdm_api_role \"a\${http_x}\";"),
+        qr/"entra_mdm_api_role a\$\{http_x\}" is what the client says/,
+        'entra_mdm_api_role "a' ],
+    [ 'from an argument', $redis, api("\nentra_mdm_api_role \$ARG_x;"),
+        qr/"entra_mdm_api_role \$ARG_x" is what the client says/,
+        'entra_mdm_api_role $ARG_x' ],
+    [ 'from a cookie', $redis, api("\nentra_mdm_api_role \$cookie_x;"),
+        qr/"entra_mdm_api_role \$cookie_x" is what the client says/,
+        'entra_mdm_api_role $cookie_x' ],
     [ 'an unusable key among usable ones', 'jwks file=%%DIR%%/mixed.json;',
         undef, qr/key "enc" in "\S+mixed\.json" may not be used: /, 'jwks' ],
 ) {
     my ($name, $policy, $server, $warns, $at) = @$_;
-    my ($code, $text) = $t->nginx_t(http => conf($policy, $server));
+    my ($code, $text) = $t->nginx_t(http => conf($policy, $server) . $map);
     my ($warning) = $text =~ /(\[warn\].*)/;
 
     is($code, 0, "accepted: $name") or diag($text);

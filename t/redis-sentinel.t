@@ -45,6 +45,8 @@ is(scalar $second->clients, 0, 'and not its replica');
 ok((wait_for { $second->cmd(SISMEMBER => list('client_ids'), guid(2)) }),
     'the replica has the data');
 ok($sentinel->knows_replica('service'), 'the sentinel knows the replica');
+ok((wait_for { $second->cmd(SCARD => list('client_ids')) == 2 }),
+    'which has what the master has');
 is($sentinel->cmd(qw(SENTINEL FAILOVER service)), 'OK', 'SENTINEL FAILOVER');
 master_is($second, 'on demand');
 let_in($second, guid(3));

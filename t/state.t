@@ -174,9 +174,9 @@ ok($t->wait_for_log('has 1 keys'), 'other keys are in force');
 my $changed = time;
 my $saved = state_with($t, sub { kids($_[0]) eq $next->kid });
 cmp_ok(time - $changed, '<', 2, 'saved at once');
-is_deeply($saved->{client_ids}, [CLIENT_V2], 'the client IDs stay');
+is_deeply($saved->{client_ids}, [ uc CLIENT_V2 ], 'the client IDs stay, as typed');
 is_deeply($saved->{tenant_ids}, [TENANT], 'the tenant IDs stay');
-like(slurp($path), qr/\n    "${\ CLIENT_V2}"\n/, 'one ID a line');
+like(slurp($path), qr/\n    "${\ uc CLIENT_V2}"\n/, 'one ID a line');
 is_deeply([ glob $t->dir . '/state/*' ], [$path], 'no other file is left');
 
 # nothing changes, nothing is written: the file is the very same

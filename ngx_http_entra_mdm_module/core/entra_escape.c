@@ -1,5 +1,5 @@
 /*
- * Escaping for headers, queries, XML and log lines.
+ * Escaping for headers, queries, XML, JSON and log lines.
  */
 
 #include "entra_escape.h"
@@ -129,6 +129,87 @@ entra_escape_log(entra_str_t text, char *out)
         *out++ = '\\';
         *out++ = 'x';
         out = entra_escape_hex(c, out);
+    }
+
+    return out;
+}
+
+
+/*
+ * How many bytes a character of UTF-8 has that begins the text (RFC 3629 4);
+ * 0: none does.
+ */
+
+static size_t
+entra_escape_utf8(const unsigned char *p, size_t len)
+{
+    size_t         i, n;
+    unsigned char  low, high;
+
+    low = 0x80;
+    high = 0xbf;
+
+    if (p[0] >= 0xc2 && p[0] <= 0xdf) {
+        n = 2;
+
+    } else if (p[0] >= 0xe0 && p[0] <= 0xef) {
+        n = 3;
+        low = p[0] == 0xe0 ? 0xa0 : low;
+        high = p[0] == 0xed ? 0x9f : high;
+
+    } else if (p[0] >= 0xf0 && p[0] <= 0xf4) {
+        n = 4;
+        low = p[0] == 0xf0 ? 0x90 : low;
+        high = p[0] == 0xf4 ? 0x8f : high;
+
+    } else {
+        return p[0] < 0x80;
+    }
+
+    if (len < n || p[1] < low || p[1] > high) {
+        return 0;
+    }
+
+    for (i = 2; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+
+    return n;
+}
+
+
+char *
+entra_escape_json(entra_str_t text, char *out)
+{
+    size_t                i, n;
+    const unsigned char  *p;
+
+    p = (const unsigned char *) text.data;
+
+    for (i = 0; i < text.len; i += n) {
+
+        n = entra_escape_utf8(&p[i], text.len - i);
+
+        if (n == 0) {
+            /* U+FFFD */
+            memcpy(out, "\xef\xbf\xbd", 3);
+            out += 3;
+            n = 1;
+
+        } else if (p[i] < ' ' || p[i] == 0x7f) {
+            memcpy(out, "\\u00", 4);
+            out = entra_escape_hex(p[i], out + 4);
+
+        } else {
+            if (p[i] == '"' || p[i] == '\\') {
+                *out++ = '\\';
+            }
+
+            memcpy(out, &p[i], n);
+            out += n;
+        }
     }
 
     return out;

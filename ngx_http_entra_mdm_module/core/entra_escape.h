@@ -1,6 +1,6 @@
 /*
- * Text made safe for where it goes: a request header, an XML document, a log
- * line.  Each writes at most ENTRA_ESCAPE_MAX bytes for one byte of input.
+ * Text made safe for where it goes: a request header, an XML document, a JSON
+ * string, a log line.  Each writes at most ENTRA_ESCAPE_MAX bytes for one byte of input.
  */
 
 #ifndef ENTRA_ESCAPE_H
@@ -25,6 +25,9 @@ char *entra_escape_query(entra_str_t text, char *out);
 
 /* the five predefined entities of XML 1.0 4.6, and CR */
 char *entra_escape_xml(entra_str_t text, char *out);
+
+/* RFC 8259 7; what is not UTF-8 becomes U+FFFD, byte by byte */
+char *entra_escape_json(entra_str_t text, char *out);
 
 /* bytes outside visible ASCII and blank, quotes and backslash, as \xXX */
 char *entra_escape_log(entra_str_t text, char *out);

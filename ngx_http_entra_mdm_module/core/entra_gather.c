@@ -29,27 +29,40 @@ entra_gather_free(entra_gather_t *gather)
 }
 
 
-bool
-entra_gather_add(entra_gather_t *gather, entra_guid_t *ids, size_t n)
+/* room for n GUIDs and, behind them, how each was typed; NULL: no memory */
+
+static entra_guid_t *
+entra_gather_room(size_t n, uint32_t **upper)
 {
-    entra_set_t    batch;
-    entra_guid_t  *copy;
+    entra_guid_t  *ids;
+
+    ids = malloc(n * (sizeof(entra_guid_t) + sizeof(uint32_t)));
+
+    if (ids != NULL) {
+        *upper = (uint32_t *) (void *) (ids + n);
+    }
+
+    return ids;
+}
+
+
+bool
+entra_gather_add(entra_gather_t *gather, entra_typed_t *entries, size_t n)
+{
+    uint32_t      *upper;
+    entra_guid_t  *ids;
 
     if (n == 0) {
         return true;
     }
 
-    batch = entra_set_build(ids, n);
-
-    copy = malloc(batch.count * sizeof(entra_guid_t));
-    if (copy == NULL) {
+    ids = entra_gather_room(n, &upper);
+    if (ids == NULL) {
         return false;
     }
 
-    memcpy(copy, batch.ids, batch.count * sizeof(entra_guid_t));
-
-    batch.ids = copy;
-    gather->run[gather->runs++] = batch;
+    gather->run[gather->runs++] = entra_set_build_typed(entries, n, ids,
+                                                        upper);
 
     return true;
 }
@@ -107,7 +120,9 @@ entra_gather_merge(entra_gather_t *gather, size_t n)
             order = memcmp(&a->ids[i], &b->ids[j], sizeof(entra_guid_t));
         }
 
-        gather->merged[gather->count++] = order <= 0 ? a->ids[i] : b->ids[j];
+        gather->merged[gather->count] = order <= 0 ? a->ids[i] : b->ids[j];
+        gather->upper[gather->count++] = order <= 0 ? a->upper[i]
+                                                    : b->upper[j];
 
         i += order <= 0;
         j += order >= 0;
@@ -131,7 +146,8 @@ entra_gather_step(entra_gather_t *gather)
     b = &gather->run[gather->runs - 1];
 
     if (gather->merged == NULL) {
-        gather->merged = malloc((a->count + b->count) * sizeof(entra_guid_t));
+        gather->merged = entra_gather_room(a->count + b->count,
+                                           &gather->upper);
         if (gather->merged == NULL) {
             return ENTRA_GATHER_NO_MEMORY;
         }
@@ -150,7 +166,7 @@ entra_gather_step(entra_gather_t *gather)
     free((void *) a->ids);
     free((void *) b->ids);
 
-    *a = (entra_set_t) { gather->merged, gather->count };
+    *a = (entra_set_t) { gather->merged, gather->count, gather->upper };
 
     gather->merged = NULL;
     gather->runs--;
@@ -163,7 +179,7 @@ entra_set_t
 entra_gather_set(const entra_gather_t *gather)
 {
     if (gather->runs == 0) {
-        return (entra_set_t) { NULL, 0 };
+        return (entra_set_t) { NULL, 0, NULL };
     }
 
     return gather->run[0];

@@ -22,6 +22,7 @@ typedef struct {
 
     /* the last two runs while they are merged, else NULL */
     entra_guid_t  *merged;
+    uint32_t      *upper;               /* how each was typed, behind them */
     size_t         count;
     size_t         taken[2];            /* of each */
 
@@ -35,10 +36,12 @@ void entra_gather_init(entra_gather_t *gather);
 void entra_gather_free(entra_gather_t *gather);
 
 /*
- * One more batch, of GUIDs that are sorted in place and copied; not while
- * there is work left.  false: out of memory, nothing was added.
+ * One more batch, of entries that are sorted in place and copied; not while
+ * there is work left.  Of a GUID in several spellings any one is kept.
+ * false: out of memory, nothing was added.
  */
-bool entra_gather_add(entra_gather_t *gather, entra_guid_t *ids, size_t n);
+bool entra_gather_add(entra_gather_t *gather, entra_typed_t *entries,
+    size_t n);
 
 /* there are no more batches; not while there is work left */
 void entra_gather_end(entra_gather_t *gather);

@@ -65,20 +65,60 @@ entra_guid_parse(entra_str_t text, entra_guid_t *guid)
 }
 
 
+uint32_t
+entra_guid_upper(entra_str_t text)
+{
+    char      c;
+    size_t    i;
+    uint32_t  bit, upper;
+
+    bit = 1;
+    upper = 0;
+
+    for (i = 0; i < ENTRA_GUID_LEN; i++) {
+
+        if (entra_guid_dash(i)) {
+            continue;
+        }
+
+        c = text.data[i];
+
+        if (c >= 'A' && c <= 'F') {
+            upper |= bit;
+        }
+
+        bit <<= 1;
+    }
+
+    return upper;
+}
+
+
 char *
 entra_guid_write(const entra_guid_t *guid, char *out)
 {
-    size_t  i;
+    return entra_guid_write_typed(guid, 0, out);
+}
 
-    static const char  hex[] = "0123456789abcdef";
 
-    for (i = 0; i < 16; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10) {
+char *
+entra_guid_write_typed(const entra_guid_t *guid, uint32_t upper, char *out)
+{
+    size_t    i;
+    unsigned  digit;
+
+    static const char  lower_hex[] = "0123456789abcdef";
+    static const char  upper_hex[] = "0123456789ABCDEF";
+
+    for (i = 0; i < 32; i++) {
+        if (i == 8 || i == 12 || i == 16 || i == 20) {
             *out++ = '-';
         }
 
-        *out++ = hex[guid->bytes[i] >> 4];
-        *out++ = hex[guid->bytes[i] & 0xf];
+        digit = guid->bytes[i / 2];
+        digit = (i & 1) ? digit & 0xf : digit >> 4;
+
+        *out++ = (upper >> i & 1) ? upper_hex[digit] : lower_hex[digit];
     }
 
     return out;

@@ -24,5 +24,15 @@ bool entra_guid_parse(entra_str_t text, entra_guid_t *guid);
 /* writes ENTRA_GUID_LEN lower-case characters, no NUL; returns their end */
 char *entra_guid_write(const entra_guid_t *guid, char *out);
 
+/*
+ * How a GUID was typed, of text that entra_guid_parse() has taken: bit i is
+ * set where its i-th hex digit is an upper-case letter.
+ */
+uint32_t entra_guid_upper(entra_str_t text);
+
+/* entra_guid_write() as it was typed */
+char *entra_guid_write_typed(const entra_guid_t *guid, uint32_t upper,
+    char *out);
+
 
 #endif /* ENTRA_GUID_H */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "entra_escape.h"
 #include "entra_json.h"
 #include "entra_state.h"
 
@@ -20,6 +21,10 @@
 
 /* four blanks, quotes, comma and line feed around each ID */
 #define ID_SIZE  (ENTRA_GUID_LEN + 8)
+
+/* its names and numbers; actor and role may be escaped */
+#define ACTIVITY_SIZE                                                         \
+    (256 + (ENTRA_ACTIVITY_ACTOR + ENTRA_ACTIVITY_ROLE) * ENTRA_ESCAPE_MAX)
 
 
 static const char *const  entra_state_lists[ENTRA_LISTS] = {
@@ -113,9 +118,12 @@ static bool
 entra_state_list(json_t *json, const char *name, entra_list_t *list,
     char *error)
 {
-    size_t         i, n;
-    json_t        *value, *id;
-    entra_guid_t  *ids;
+    size_t          i, n;
+    json_t         *value, *id;
+    uint32_t       *upper;
+    entra_str_t     text;
+    entra_guid_t   *ids;
+    entra_typed_t  *entries;
 
     value = json_object_get(json, name);
 
@@ -129,22 +137,35 @@ entra_state_list(json_t *json, const char *name, entra_list_t *list,
 
     n = json_array_size(value);
 
-    ids = malloc((n ? n : 1) * sizeof(entra_guid_t));
-    if (ids == NULL) {
+    /* the IDs and, behind them, how each was typed */
+
+    ids = malloc((n + 1) * (sizeof(entra_guid_t) + sizeof(uint32_t)));
+    entries = malloc((n + 1) * sizeof(entra_typed_t));
+
+    if (ids == NULL || entries == NULL) {
+        free(ids);
+        free(entries);
         return entra_state_wrong(error, entra_state_no_memory);
     }
 
     json_array_foreach(value, i, id) {
-        if (!json_is_string(id)
-            || !entra_guid_parse(entra_json_str(id), &ids[i]))
-        {
+        text = json_is_string(id) ? entra_json_str(id) : ENTRA_STR_NONE;
+
+        if (!entra_guid_parse(text, &entries[i].id)) {
             free(ids);
+            free(entries);
             return entra_state_wrong(error, "number %zu of \"%s\" is not a "
                                      "GUID", i + 1, name);
         }
+
+        entries[i].upper = entra_guid_upper(text);
     }
 
-    list->ids = entra_set_build(ids, n);
+    upper = (uint32_t *) (void *) (ids + n);
+    list->ids = entra_set_build_typed(entries, n, ids, upper);
+
+    free(entries);
+
     list->known = true;
 
     return true;
@@ -179,6 +200,93 @@ entra_state_lists_read(json_t *json, entra_state_t *state, char *error)
                               error)
            && entra_state_number(json, "redis_generation",
                                  &state->redis_generation, error);
+}
+
+
+/* one activity: {"id": 7, "created_at": ..., "client_id": "...", ...} */
+
+static bool
+entra_state_activity(json_t *json, entra_activity_t *activity)
+{
+    char         error[ENTRA_STATE_ERROR];
+    int64_t      id;
+    unsigned     i, added;
+    entra_str_t  type, guid, actor, role;
+
+    if (!entra_state_number(json, "id", &id, error)
+        || !entra_state_number(json, "created_at", &activity->time, error)
+        || !entra_state_string(json, "type", &type, error)
+        || !entra_state_string(json, "actor", &actor, error)
+        || !entra_state_string(json, "role", &role, error))
+    {
+        return false;
+    }
+
+    activity->id = (uint64_t) id;
+    entra_activity_text(activity->actor, sizeof(activity->actor), actor);
+    entra_activity_text(activity->role, sizeof(activity->role), role);
+
+    for (i = 0; i < 2 * ENTRA_LISTS; i++) {
+        added = i % 2;
+
+        if (!entra_str_eq(type, entra_str(entra_activity_types[i / 2][added])))
+        {
+            continue;
+        }
+
+        activity->list = (uint8_t) (i / 2);
+        activity->added = (uint8_t) added;
+
+        if (!entra_state_string(json, entra_activity_details[i / 2], &guid,
+                                error)
+            || !entra_guid_parse(guid, &activity->guid))
+        {
+            return false;
+        }
+
+        activity->upper = entra_guid_upper(guid);
+
+        return true;
+    }
+
+    return false;
+}
+
+
+static bool
+entra_state_activities_read(json_t *json, entra_state_t *state, char *error)
+{
+    size_t   i, n;
+    json_t  *value, *one;
+
+    value = json_object_get(json, "activities");
+
+    if (value == NULL) {
+        return true;
+    }
+
+    if (!json_is_array(value)) {
+        return entra_state_wrong(error, "\"activities\" is not an array");
+    }
+
+    n = json_array_size(value);
+
+    state->activities = calloc(n + 1, sizeof(entra_activity_t));
+    if (state->activities == NULL) {
+        return entra_state_wrong(error, entra_state_no_memory);
+    }
+
+    /* what a newer module has to tell, and what is odd, grants nothing */
+
+    json_array_foreach(value, i, one) {
+        if (entra_state_activity(one,
+                                 &state->activities[state->nactivities]))
+        {
+            state->nactivities++;
+        }
+    }
+
+    return true;
 }
 
 
@@ -243,6 +351,7 @@ entra_state_members(json_t *json, entra_state_t *state, char *error)
     return entra_state_string(json, "policy", &policy, error)
            && entra_state_number(json, "saved", &state->saved, error)
            && entra_state_lists_read(json, state, error)
+           && entra_state_activities_read(json, state, error)
            && entra_state_keys_read(json, state, error);
 }
 
@@ -295,6 +404,7 @@ entra_state_free(entra_state_t *state)
         free((void *) (uintptr_t) state->lists.list[i].ids.ids);
     }
 
+    free(state->activities);
     free((void *) (uintptr_t) state->jwks_source.data);
     free((void *) (uintptr_t) state->jwks.data);
 
@@ -341,8 +451,48 @@ entra_state_put_list(char *p, const char *name, const entra_set_t *ids)
 
     for (i = 0; i < ids->count; i++) {
         p += sprintf(p, "%s\n    \"", i ? "," : "");
-        p = entra_guid_write(&ids->ids[i], p);
+        p = entra_guid_write_typed(&ids->ids[i], entra_set_upper(ids, i), p);
         *p++ = '"';
+    }
+
+    return p + sprintf(p, "\n]");
+}
+
+
+/* UTF-8, which is read back as it is */
+
+static char *
+entra_state_put_text(char *p, const char *name, const char *text)
+{
+    p += sprintf(p, ",\"%s\":\"", name);
+    p = entra_escape_json(entra_str(text), p);
+    *p++ = '"';
+
+    return p;
+}
+
+
+static char *
+entra_state_put_activities(char *p, const entra_state_t *state)
+{
+    size_t                   i;
+    const entra_activity_t  *activity;
+
+    p += sprintf(p, ",\n\"activities\": [");
+
+    for (i = 0; i < state->nactivities; i++) {
+        activity = &state->activities[i];
+
+        p += sprintf(p, "%s\n    {\"id\":%" PRIu64 ",\"created_at\":%" PRId64
+                     ",\"type\":\"%s\",\"%s\":\"", i ? "," : "",
+                     activity->id, activity->time,
+                     entra_activity_types[activity->list][activity->added],
+                     entra_activity_details[activity->list]);
+        p = entra_guid_write_typed(&activity->guid, activity->upper, p);
+        *p++ = '"';
+        p = entra_state_put_text(p, "actor", activity->actor);
+        p = entra_state_put_text(p, "role", activity->role);
+        *p++ = '}';
     }
 
     return p + sprintf(p, "\n]");
@@ -453,6 +603,8 @@ entra_state_size(const entra_state_t *state, json_t *keys, size_t *size)
         *size += state->lists.list[i].ids.count * ID_SIZE;
     }
 
+    *size += state->nactivities * ACTIVITY_SIZE;
+
     json_array_foreach(keys, i, key) {
         n = json_dumpb(key, NULL, 0, JSON_COMPACT|JSON_ENCODE_ANY);
         if (n == 0) {
@@ -489,6 +641,10 @@ entra_state_put(char *p, char *end, const entra_state_t *state, json_t *keys)
                  ",\n\"redis_generation\": %" PRId64,
                  state->lists_updated, entra_state_sources[state->lists_source],
                  state->redis_generation);
+
+    if (state->nactivities) {
+        p = entra_state_put_activities(p, state);
+    }
 
     if (keys != NULL) {
         p += sprintf(p, ",\n\"jwks_source\": ");

@@ -7,7 +7,7 @@
 #ifndef ENTRA_STATE_H
 #define ENTRA_STATE_H
 
-#include "entra_policy.h"
+#include "entra_activity.h"
 
 
 #define ENTRA_STATE_MAX    (64 * 1024 * 1024)   /* bytes, written and read */
@@ -32,6 +32,9 @@ typedef struct {
     entra_state_source_e  lists_source;
     int64_t               redis_generation;     /* 0: none seen */
 
+    entra_activity_t     *activities;   /* oldest first; NULL: none */
+    size_t                nactivities;
+
     entra_str_t           jwks;         /* empty: no keys */
     entra_str_t           jwks_source;
     int64_t               jwks_fetched;
@@ -45,8 +48,8 @@ typedef struct {
  * taken strictly: a name twice, another type, an ID that is no GUID, text
  * behind the end.  Neither the keys nor the times are judged.
  *
- * false: error says why, and names the member.  On true the lists, jwks and
- * jwks_source are allocated by malloc() until entra_state_free(); policy is
+ * false: error says why, and names the member.  On true the lists, activities,
+ * jwks and jwks_source are allocated by malloc() until entra_state_free(); policy is
  * not set.
  */
 bool entra_state_read(entra_str_t text, entra_state_t *state,

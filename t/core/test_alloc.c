@@ -799,7 +799,7 @@ run_gather(void)
 {
     size_t           i, k;
     result_t         result;
-    entra_guid_t     ids[40];
+    entra_typed_t    ids[40];
     entra_gather_e   state;
     entra_gather_t   gather;
 
@@ -811,7 +811,7 @@ run_gather(void)
         memset(ids, 0, sizeof(ids));
 
         for (k = 0; k < 40; k++) {
-            ids[k].bytes[0] = (uint8_t) (k * 6 + i);
+            ids[k].id.bytes[0] = (uint8_t) (k * 6 + i);
         }
 
         if (!entra_gather_add(&gather, ids, 40)) {

@@ -26,6 +26,21 @@ number(uint32_t n)
 }
 
 
+/* typed in a way of its own */
+
+static entra_typed_t
+typed(uint32_t n)
+{
+    entra_typed_t  entry;
+
+    entry.id = number(n);
+    entry.upper = n * 5;
+    entry.order = 0;
+
+    return entry;
+}
+
+
 static double
 milliseconds(void)
 {
@@ -51,15 +66,15 @@ work(entra_gather_t *gather, size_t *steps)
 static void
 gather_numbers(entra_gather_t *gather, uint32_t count, size_t *steps)
 {
-    size_t        n;
-    uint32_t      i;
-    entra_guid_t  batch[BATCH];
+    size_t         n;
+    uint32_t       i;
+    entra_typed_t  batch[BATCH];
 
     n = 0;
 
     for (i = 0; i < count + count / 7; i++) {
-        batch[n++] = number((uint32_t) ((uint64_t) i * 7919
-                                        % (count ? count : 1)));
+        batch[n++] = typed((uint32_t) ((uint64_t) i * 7919
+                                       % (count ? count : 1)));
 
         if (n == BATCH) {
             if (!entra_gather_add(gather, batch, n)) {
@@ -101,10 +116,11 @@ test_count(uint32_t count)
 
     for (i = 0; ok && i < count; i++) {
         id = number(i);
-        ok = memcmp(&set.ids[i], &id, sizeof(id)) == 0;
+        ok = memcmp(&set.ids[i], &id, sizeof(id)) == 0
+             && set.upper[i] == i * 5;
     }
 
-    tap_ok(ok, "%u GUIDs, each once and in order", (unsigned) count);
+    tap_ok(ok, "%u GUIDs, each once, in order and as typed", (unsigned) count);
     tap_diag("%zu steps", steps);
 
     entra_gather_free(&gather);
@@ -116,22 +132,32 @@ test_steps(void)
 {
     bool             more;
     double           start, took, longest;
-    entra_guid_t     id;
+    uint32_t         i;
+    entra_typed_t    one, *all;
     entra_gather_t   gather;
 
     entra_gather_init(&gather);
 
-    id = number(1);
+    one = typed(1);
     tap_ok(entra_gather_step(&gather) == ENTRA_GATHER_IDLE,
            "without a batch there is nothing to do");
-    tap_ok(entra_gather_add(&gather, &id, 0)
+    tap_ok(entra_gather_add(&gather, &one, 0)
            && entra_gather_set(&gather).count == 0, "a batch of none");
 
     longest = 0;
     gather_numbers(&gather, 300000, &(size_t) { 0 });
 
-    entra_gather_add(&gather, (entra_guid_t *) gather.run[0].ids,
-                     gather.run[0].count);
+    all = malloc(300000 * sizeof(entra_typed_t));
+    if (all == NULL) {
+        tap_bail("out of memory");
+    }
+
+    for (i = 0; i < 300000; i++) {
+        all[i] = typed(i);
+    }
+
+    entra_gather_add(&gather, all, 300000);
+    free(all);
 
     do {
         start = milliseconds();
@@ -160,17 +186,17 @@ static void
 test_freed(void)
 {
     size_t           i;
-    entra_guid_t     ids[BATCH];
+    entra_typed_t    ids[BATCH];
     entra_gather_t   gather;
 
     entra_gather_init(&gather);
 
     for (i = 0; i < BATCH; i++) {
-        ids[i] = number((uint32_t) i);
+        ids[i] = typed((uint32_t) i);
     }
 
     for (i = 0; i < 64; i++) {
-        ids[0] = number((uint32_t) i * 65537);
+        ids[0] = typed((uint32_t) i * 65537);
 
         if (!entra_gather_add(&gather, ids, BATCH)) {
             tap_bail("out of memory");

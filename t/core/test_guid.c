@@ -87,6 +87,41 @@ test_parse(void)
 }
 
 
+/* what is read comes out as it was typed, if its mask is asked for */
+
+static void
+test_typed(void)
+{
+    char          text[ENTRA_GUID_LEN];
+    size_t        i, n, same;
+    entra_guid_t  guid;
+
+    n = 0;
+    same = 0;
+
+    for (i = 0; i < tap_count(rows); i++) {
+
+        if (rows[i].same_as == NULL
+            || !entra_guid_parse(rows[i].text, &guid))
+        {
+            continue;
+        }
+
+        (void) entra_guid_write_typed(&guid, entra_guid_upper(rows[i].text),
+                                      text);
+        n++;
+        same += memcmp(text, rows[i].text.data, ENTRA_GUID_LEN) == 0;
+    }
+
+    tap_ok(n > 3, "GUIDs are typed");
+    tap_is_size(same, n, "each is written as it was typed");
+
+    tap_is_size(entra_guid_upper(entra_lit("A000000B-0000-0000-0000-"
+                                           "00000000000F")),
+                0x80000081, "bits are hex digits from the left");
+}
+
+
 /* of 256 bytes in each of 36 places, hex digits and dashes pass */
 
 static void
@@ -144,6 +179,7 @@ int
 main(void)
 {
     test_parse();
+    test_typed();
     test_every_byte_in_every_place();
     test_bytes();
 

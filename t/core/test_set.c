@@ -128,6 +128,122 @@ test_all_the_same(void)
 }
 
 
+/* how it was typed: the digit that is counted up, in upper case or not */
+
+static entra_typed_t
+typed(uint32_t n, uint32_t upper)
+{
+    entra_typed_t  entry;
+
+    entry.id = number(n);
+    entry.upper = upper;
+    entry.order = 77;
+
+    return entry;
+}
+
+
+static void
+test_typed(void)
+{
+    uint32_t       upper[5], other_upper[2];
+    entra_set_t    set, old;
+    entra_guid_t   ids[5], other_ids[2];
+    entra_typed_t  entries[5], other[2];
+
+    entries[0] = typed(9, 1);
+    entries[1] = typed(3, 2);
+    entries[2] = typed(9, 0);
+    entries[3] = typed(3, 4);
+    entries[4] = typed(5, 0);
+
+    set = entra_set_build_typed(entries, 5, ids, upper);
+
+    tap_is_size(set.count, 3, "typed: each once");
+    tap_ok(upper[0] == 2 && upper[1] == 0 && upper[2] == 1,
+           "typed: ascending, the first spelling of each");
+    tap_ok(set.upper == upper && entra_set_upper(&set, 2) == 1,
+           "typed: the set has them");
+
+    other[0] = typed(9, 8);
+    other[1] = typed(4, 16);
+    old = entra_set_build_typed(other, 2, other_ids, other_upper);
+
+    entra_set_keep_typed(&set, upper, &old);
+    tap_ok(upper[0] == 2 && upper[1] == 0 && upper[2] == 8,
+           "typed: what was there keeps its spelling");
+
+    old.upper = NULL;
+    entra_set_keep_typed(&set, upper, &old);
+    tap_ok(upper[0] == 2 && upper[2] == 0, "typed: lower case, if it was so");
+
+    set = entra_set_build_typed(NULL, 0, NULL, NULL);
+    tap_is_size(set.count, 0, "typed: nothing");
+    entra_set_keep_typed(&set, NULL, &old);
+    tap_ok(!entra_set_eq(&set, &old) && entra_set_eq(&set, &set)
+           && entra_set_eq(&old, &old), "equal to itself, not to the other");
+}
+
+
+/* -N for a member gone, +N for a new one */
+
+static const char *
+difference(const entra_set_t *from, const entra_set_t *to)
+{
+    bool                 added;
+    char                *p;
+    uint32_t             upper;
+    entra_diff_t         diff;
+    const entra_guid_t  *id;
+
+    static char  text[200];
+
+    memset(&diff, 0, sizeof(diff));
+    diff.from = from;
+    diff.to = to;
+    p = text;
+    *p = '\0';
+
+    while ((id = entra_diff_next(&diff, &added, &upper)) != NULL) {
+        p += sprintf(p, "%s%c%u/%u", p == text ? "" : " ", added ? '+' : '-',
+                     id->bytes[15], upper);
+    }
+
+    return text;
+}
+
+
+static void
+test_difference(void)
+{
+    uint32_t       upper[3], other_upper[3];
+    entra_set_t    one, two, none;
+    entra_guid_t   ids[3], other_ids[3];
+    entra_typed_t  entries[3];
+
+    memset(&none, 0, sizeof(none));
+
+    entries[0] = typed(1, 1);
+    entries[1] = typed(3, 3);
+    entries[2] = typed(5, 5);
+    one = entra_set_build_typed(entries, 3, ids, upper);
+
+    entries[0] = typed(2, 2);
+    entries[1] = typed(3, 9);
+    entries[2] = typed(6, 6);
+    two = entra_set_build_typed(entries, 3, other_ids, other_upper);
+
+    tap_is_text(difference(&one, &two), "-1/1 +2/2 -5/5 +6/6",
+                "a difference, whatever the spelling of what stays");
+    tap_is_text(difference(&two, &one), "+1/1 -2/2 +5/5 -6/6", "and back");
+    tap_is_text(difference(&none, &one), "+1/1 +3/3 +5/5", "from nothing");
+    tap_is_text(difference(&one, &none), "-1/1 -3/3 -5/5", "to nothing");
+    tap_is_text(difference(&one, &one), "", "none to itself");
+    tap_is_size(entra_set_differences(&one, &two), 4, "four differences");
+    tap_is_text(difference(&none, &none), "", "nor of nothing to nothing");
+}
+
+
 int
 main(void)
 {
@@ -135,6 +251,8 @@ main(void)
     test_one();
     test_many();
     test_all_the_same();
+    test_typed();
+    test_difference();
 
     return tap_done();
 }

@@ -1,0 +1,516 @@
+/*
+ * The ring of activities, and their lines in error.log.
+ */
+
+#include "ngx_http_entra_mdm_activities.h"
+
+#include "entra_escape.h"
+
+
+#define LINES  200                      /* at a time: some 2 ms */
+
+
+/* lines that are still to be written; has a pool of its own */
+
+typedef struct {
+    ngx_queue_t                   queue;
+    ngx_pool_t                   *pool;
+    ngx_event_t                   event;
+    ngx_http_entra_mdm_policy_t  *policy;
+
+    ngx_uint_t                    list;
+    ngx_uint_t                    lists;        /* bits */
+    entra_set_t                   from[ENTRA_LISTS];
+    entra_set_t                   to[ENTRA_LISTS];
+    entra_diff_t                  diff;
+
+    size_t                        actor_len;
+    size_t                        role_len;
+    char                          actor[ENTRA_ACTIVITY_ACTOR
+                                        * ENTRA_ESCAPE_MAX];
+    char                          role[ENTRA_ACTIVITY_ROLE * ENTRA_ESCAPE_MAX];
+} ngx_http_entra_mdm_lines_t;
+
+
+static ngx_queue_t  ngx_http_entra_mdm_lines;
+
+
+/*** the ring ***/
+
+
+ngx_http_entra_mdm_activities_t *
+ngx_http_entra_mdm_activities_create(ngx_slab_pool_t *shpool)
+{
+    size_t                            size;
+    ngx_uint_t                        room;
+    ngx_http_entra_mdm_activities_t  *activities;
+
+    room = (size_t) (shpool->end - (u_char *) shpool)
+           < NGX_HTTP_ENTRA_MDM_ZONE_LARGE
+           ? NGX_HTTP_ENTRA_MDM_ACTIVITIES : NGX_HTTP_ENTRA_MDM_ACTIVITIES_MORE;
+
+    size = sizeof(ngx_http_entra_mdm_activities_t)
+           + (room - 1) * sizeof(ngx_http_entra_mdm_activity_t);
+
+    activities = ngx_slab_calloc(shpool, size);
+
+    if (activities != NULL) {
+        activities->room = room;
+        activities->first = 1;
+    }
+
+    return activities;
+}
+
+
+static ngx_http_entra_mdm_activities_t *
+ngx_http_entra_mdm_activities(ngx_http_entra_mdm_policy_t *policy)
+{
+    return ngx_http_entra_mdm_zone(policy)->activities;
+}
+
+
+/* of many only the last are written, since the ring holds no more */
+
+static void
+ngx_http_entra_mdm_activities_write(
+    ngx_http_entra_mdm_activities_t *activities, size_t skip, ngx_uint_t list,
+    const entra_set_t *from, const entra_set_t *to,
+    const ngx_http_entra_mdm_author_t *author)
+{
+    bool                            added;
+    uint32_t                        upper;
+    entra_diff_t                    diff;
+    const entra_guid_t             *guid;
+    ngx_http_entra_mdm_activity_t  *activity;
+
+    diff = (entra_diff_t) { from, to, 0, 0 };
+
+    while ((guid = entra_diff_next(&diff, &added, &upper)) != NULL) {
+
+        activities->last++;
+
+        if (activities->last <= skip) {
+            continue;
+        }
+
+        activity = &activities->entry[activities->last % activities->room];
+
+        activity->id = activities->last;
+        activity->time = ngx_time();
+        activity->guid = *guid;
+        activity->upper = upper;
+        activity->list = (uint8_t) list;
+        activity->added = added;
+
+        entra_activity_text(activity->actor, sizeof(activity->actor),
+                            ngx_http_entra_mdm_str(&author->actor));
+        entra_activity_text(activity->role, sizeof(activity->role),
+                            ngx_http_entra_mdm_str(&author->role));
+    }
+}
+
+
+static void
+ngx_http_entra_mdm_activities_trim(ngx_http_entra_mdm_activities_t *activities)
+{
+    if (activities->last >= activities->room
+        && activities->first <= activities->last - activities->room)
+    {
+        activities->first = activities->last - activities->room + 1;
+    }
+}
+
+
+void
+ngx_http_entra_mdm_activities_note(ngx_http_entra_mdm_policy_t *policy,
+    ngx_uint_t lists, const entra_set_t *from, const entra_set_t *to,
+    const ngx_http_entra_mdm_author_t *author)
+{
+    size_t                            n, skip;
+    ngx_uint_t                        i;
+    ngx_http_entra_mdm_activities_t  *activities;
+
+    n = 0;
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+        if (lists & (1u << i)) {
+            n += entra_set_differences(&from[i], &to[i]);
+        }
+    }
+
+    if (n == 0) {
+        return;
+    }
+
+    activities = ngx_http_entra_mdm_activities(policy);
+
+    ngx_http_entra_mdm_zone_lock(policy);
+
+    skip = activities->last + n;
+    skip -= ngx_min(skip, activities->room);
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+        if (lists & (1u << i)) {
+            ngx_http_entra_mdm_activities_write(activities, skip, i, &from[i],
+                                                &to[i], author);
+        }
+    }
+
+    ngx_http_entra_mdm_activities_trim(activities);
+
+    ngx_http_entra_mdm_zone_unlock(policy);
+
+    ngx_http_entra_mdm_activities_log(policy, lists, from, to, author);
+}
+
+
+ngx_http_entra_mdm_activity_t *
+ngx_http_entra_mdm_activities_copy(ngx_http_entra_mdm_policy_t *policy,
+    size_t *n, uint64_t *last)
+{
+    uint64_t                          id;
+    ngx_http_entra_mdm_activity_t    *copy;
+    ngx_http_entra_mdm_activities_t  *activities;
+
+    activities = ngx_http_entra_mdm_activities(policy);
+
+    *n = 0;
+
+    copy = malloc(activities->room * sizeof(ngx_http_entra_mdm_activity_t));
+    if (copy == NULL) {
+        return NULL;
+    }
+
+    ngx_http_entra_mdm_zone_lock(policy);
+
+    *last = activities->last;
+
+    for (id = activities->first; id <= *last; id++) {
+        copy[(*n)++] = activities->entry[id % activities->room];
+    }
+
+    ngx_http_entra_mdm_zone_unlock(policy);
+
+    return copy;
+}
+
+
+ngx_int_t
+ngx_http_entra_mdm_activities_take_over(ngx_http_entra_mdm_policy_t *policy,
+    ngx_http_entra_mdm_policy_t *old)
+{
+    size_t                          n;
+    uint64_t                        last;
+    ngx_http_entra_mdm_activity_t  *copy;
+
+    copy = ngx_http_entra_mdm_activities_copy(old, &n, &last);
+    if (copy == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_entra_mdm_activities_restore(policy, copy, n);
+
+    free(copy);
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_entra_mdm_activities_read(ngx_http_entra_mdm_policy_t *policy,
+    ngx_uint_t skip, ngx_http_entra_mdm_activity_t *to, ngx_uint_t n,
+    ngx_uint_t *total)
+{
+    uint64_t                          id;
+    ngx_uint_t                        i;
+    ngx_http_entra_mdm_activities_t  *activities;
+
+    activities = ngx_http_entra_mdm_activities(policy);
+
+    ngx_http_entra_mdm_zone_lock(policy);
+
+    *total = (ngx_uint_t) (activities->last + 1 - activities->first);
+
+    for (i = 0; i < n && skip + i < *total; i++) {
+        id = activities->last - skip - i;
+        to[i] = activities->entry[id % activities->room];
+    }
+
+    ngx_http_entra_mdm_zone_unlock(policy);
+
+    return i;
+}
+
+
+void
+ngx_http_entra_mdm_activities_restore(ngx_http_entra_mdm_policy_t *policy,
+    const ngx_http_entra_mdm_activity_t *from, ngx_uint_t n)
+{
+    ngx_uint_t                        i;
+    ngx_http_entra_mdm_activities_t  *activities;
+
+    activities = ngx_http_entra_mdm_activities(policy);
+
+    ngx_http_entra_mdm_zone_lock(policy);
+
+    if (activities->last == 0 && n) {
+
+        /* numbered anew from the newest backwards, in case some are missing */
+
+        activities->last = ngx_max(from[n - 1].id, n);
+        activities->first = activities->last - n + 1;
+
+        for (i = 0; i < n; i++) {
+            if (activities->first + i + activities->room > activities->last) {
+                activities->entry[(activities->first + i) % activities->room]
+                                                                     = from[i];
+                activities->entry[(activities->first + i)
+                                  % activities->room].id =
+                                                        activities->first + i;
+            }
+        }
+
+        ngx_http_entra_mdm_activities_trim(activities);
+    }
+
+    ngx_http_entra_mdm_zone_unlock(policy);
+}
+
+
+/*** the lines ***/
+
+
+static void
+ngx_http_entra_mdm_line_write(ngx_http_entra_mdm_lines_t *lines,
+    const entra_guid_t *guid, bool added, uint32_t upper)
+{
+    char  text[ENTRA_GUID_LEN];
+
+    (void) entra_guid_write_typed(guid, upper, text);
+
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                  "entra_mdm: policy \"%V\" %s %*s, actor: \"%*s\", "
+                  "role: \"%*s\"", &lines->policy->name,
+                  entra_activity_types[lines->list][added],
+                  (size_t) ENTRA_GUID_LEN, text,
+                  lines->actor_len, lines->actor,
+                  lines->role_len, lines->role);
+}
+
+
+/* NGX_DONE: there are no more */
+
+static ngx_int_t
+ngx_http_entra_mdm_lines_some(ngx_http_entra_mdm_lines_t *lines, ngx_uint_t n)
+{
+    bool                 added;
+    uint32_t             upper;
+    const entra_guid_t  *guid;
+
+    upper = 0;
+    added = false;
+
+    while (n) {
+
+        guid = NULL;
+
+        if (lines->lists & (1u << lines->list)) {
+            guid = entra_diff_next(&lines->diff, &added, &upper);
+        }
+
+        if (guid != NULL) {
+            ngx_http_entra_mdm_line_write(lines, guid, added, upper);
+            n--;
+            continue;
+        }
+
+        if (++lines->list == ENTRA_LISTS) {
+            return NGX_DONE;
+        }
+
+        lines->diff = (entra_diff_t) { &lines->from[lines->list],
+                                       &lines->to[lines->list], 0, 0 };
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ngx_http_entra_mdm_lines_free(ngx_http_entra_mdm_lines_t *lines)
+{
+    if (lines->event.timer_set) {
+        ngx_del_timer(&lines->event);
+    }
+
+    ngx_queue_remove(&lines->queue);
+    ngx_destroy_pool(lines->pool);
+}
+
+
+static void
+ngx_http_entra_mdm_lines_handler(ngx_event_t *ev)
+{
+    ngx_http_entra_mdm_lines_t  *lines;
+
+    lines = ev->data;
+
+    if (ngx_http_entra_mdm_lines_some(lines, LINES) == NGX_DONE) {
+        ngx_http_entra_mdm_lines_free(lines);
+        return;
+    }
+
+    ngx_add_timer(ev, 1);
+}
+
+
+void
+ngx_http_entra_mdm_activities_flush(void)
+{
+    ngx_queue_t                 *q;
+    ngx_http_entra_mdm_lines_t  *lines;
+
+    if (ngx_http_entra_mdm_lines.next == NULL) {
+        return;
+    }
+
+    while (!ngx_queue_empty(&ngx_http_entra_mdm_lines)) {
+        q = ngx_queue_head(&ngx_http_entra_mdm_lines);
+        lines = ngx_queue_data(q, ngx_http_entra_mdm_lines_t, queue);
+
+        (void) ngx_http_entra_mdm_lines_some(lines, NGX_MAX_UINT32_VALUE);
+
+        ngx_http_entra_mdm_lines_free(lines);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_entra_mdm_set_copy(ngx_pool_t *pool, const entra_set_t *from,
+    entra_set_t *to)
+{
+    uint32_t      *upper;
+    entra_guid_t  *ids;
+
+    *to = (entra_set_t) { NULL, 0, NULL };
+
+    if (from->count == 0) {
+        return NGX_OK;
+    }
+
+    ids = ngx_palloc(pool, from->count * sizeof(entra_guid_t));
+    if (ids == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(ids, from->ids, from->count * sizeof(entra_guid_t));
+
+    *to = (entra_set_t) { ids, from->count, NULL };
+
+    if (from->upper != NULL) {
+        upper = ngx_palloc(pool, from->count * sizeof(uint32_t));
+        if (upper == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(upper, from->upper, from->count * sizeof(uint32_t));
+        to->upper = upper;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_http_entra_mdm_lines_t *
+ngx_http_entra_mdm_lines_create(ngx_uint_t lists, const entra_set_t *from,
+    const entra_set_t *to)
+{
+    ngx_uint_t                   i;
+    ngx_pool_t                  *pool;
+    ngx_http_entra_mdm_lines_t  *lines;
+
+    pool = ngx_create_pool(ngx_pagesize, ngx_cycle->log);
+    if (pool == NULL) {
+        return NULL;
+    }
+
+    lines = ngx_pcalloc(pool, sizeof(ngx_http_entra_mdm_lines_t));
+    if (lines == NULL) {
+        goto failed;
+    }
+
+    lines->pool = pool;
+    lines->lists = lists;
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+        if ((lists & (1u << i))
+            && (ngx_http_entra_mdm_set_copy(pool, &from[i], &lines->from[i])
+                != NGX_OK
+                || ngx_http_entra_mdm_set_copy(pool, &to[i], &lines->to[i])
+                   != NGX_OK))
+        {
+            goto failed;
+        }
+    }
+
+    return lines;
+
+failed:
+
+    ngx_destroy_pool(pool);
+
+    return NULL;
+}
+
+
+/* as it is in an activity, and then escaped */
+
+static size_t
+ngx_http_entra_mdm_line_text(char *to, const ngx_str_t *from, size_t size)
+{
+    char  text[ENTRA_ACTIVITY_ACTOR + 1];
+
+    entra_activity_text(text, size, ngx_http_entra_mdm_str(from));
+
+    return entra_escape_log(entra_str(text), to) - to;
+}
+
+
+void
+ngx_http_entra_mdm_activities_log(ngx_http_entra_mdm_policy_t *policy,
+    ngx_uint_t lists, const entra_set_t *from, const entra_set_t *to,
+    const ngx_http_entra_mdm_author_t *author)
+{
+    ngx_http_entra_mdm_lines_t  *lines;
+
+    lines = ngx_http_entra_mdm_lines_create(lists, from, to);
+
+    if (lines == NULL) {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "entra_mdm: no memory to log changes of policy \"%V\"",
+                      &policy->name);
+        return;
+    }
+
+    lines->policy = policy;
+    lines->diff = (entra_diff_t) { &lines->from[0], &lines->to[0], 0, 0 };
+    lines->actor_len = ngx_http_entra_mdm_line_text(lines->actor,
+                                                    &author->actor,
+                                                    ENTRA_ACTIVITY_ACTOR + 1);
+    lines->role_len = ngx_http_entra_mdm_line_text(lines->role, &author->role,
+                                                   ENTRA_ACTIVITY_ROLE + 1);
+
+    if (ngx_http_entra_mdm_lines.next == NULL) {
+        ngx_queue_init(&ngx_http_entra_mdm_lines);
+    }
+
+    ngx_queue_insert_tail(&ngx_http_entra_mdm_lines, &lines->queue);
+
+    lines->event.handler = ngx_http_entra_mdm_lines_handler;
+    lines->event.data = lines;
+    lines->event.log = ngx_cycle->log;
+    lines->event.cancelable = 1;
+
+    ngx_http_entra_mdm_lines_handler(&lines->event);
+}

@@ -1,0 +1,458 @@
+/*
+ * GET activities: who changed which list, newest first, a page at a time; from
+ * the stream in Redis or, without that, from the zone.
+ */
+
+#include "ngx_http_entra_mdm_api.h"
+#include "ngx_http_entra_mdm_redis_session.h"
+
+
+#define MAX_PER_PAGE  1000
+#define MAX_PAGE      1000000
+
+#define BATCH         1000              /* entries of one answer of Redis */
+#define MAX_ID        48                /* bytes of a stream's ID */
+
+
+typedef struct {
+    ngx_int_t                     page;
+    ngx_int_t                     per_page;
+} ngx_http_entra_mdm_paging_t;
+
+
+/* a page while it is read from Redis; in the pool of its request */
+
+typedef struct {
+    ngx_http_request_t           *r;
+    ngx_http_entra_mdm_session_t  session;
+    ngx_http_entra_mdm_paging_t   paging;
+    ngx_http_entra_mdm_text_t     text;
+
+    ngx_uint_t                    skip;         /* newer ones, still */
+    ngx_uint_t                    left;         /* to be shown */
+    ngx_uint_t                    shown;
+    ngx_uint_t                    asked;
+    u_char                        from[MAX_ID]; /* the next ID to look at */
+    size_t                        from_len;
+} ngx_http_entra_mdm_stream_t;
+
+
+/* false: the argument is there and is no number from min to max */
+
+static ngx_uint_t
+ngx_http_entra_mdm_activities_arg(ngx_http_request_t *r, const char *name,
+    ngx_int_t min, ngx_int_t max, ngx_int_t *number)
+{
+    ngx_str_t  value;
+
+    if (ngx_http_arg(r, (u_char *) name, ngx_strlen(name), &value) != NGX_OK) {
+        return 1;
+    }
+
+    *number = ngx_atoi(value.data, value.len);
+
+    return *number != NGX_ERROR && *number >= min && *number <= max;
+}
+
+
+static void
+ngx_http_entra_mdm_activities_one(ngx_http_entra_mdm_text_t *text,
+    const ngx_http_entra_mdm_activity_t *activity)
+{
+    char  guid[ENTRA_GUID_LEN];
+
+    (void) entra_guid_write_typed(&activity->guid, activity->upper, guid);
+
+    ngx_http_entra_mdm_text(text, "{\"id\":\"%uL\",\"created_at\":",
+                            activity->id);
+    ngx_http_entra_mdm_text_time(text, activity->time);
+    ngx_http_entra_mdm_text(text, ",\"type\":\"%s\",\"details\":{\"%s\":"
+                            "\"%*s\"},\"actor\":",
+                            entra_activity_types[activity->list]
+                                                [activity->added],
+                            entra_activity_details[activity->list],
+                            (size_t) ENTRA_GUID_LEN, guid);
+    ngx_http_entra_mdm_text_string(text, entra_str(activity->actor));
+    ngx_http_entra_mdm_text(text, ",\"role\":");
+    ngx_http_entra_mdm_text_string(text, entra_str(activity->role));
+    ngx_http_entra_mdm_text(text, "}");
+}
+
+
+static void
+ngx_http_entra_mdm_activities_meta(ngx_http_entra_mdm_text_t *text,
+    const ngx_http_entra_mdm_paging_t *paging, ngx_uint_t more)
+{
+    ngx_http_entra_mdm_text(text, "],\"meta\":{\"has_next_results\":%s,"
+                            "\"has_previous_results\":%s}}\n",
+                            more ? "true" : "false",
+                            paging->page ? "true" : "false");
+}
+
+
+/*** from the zone ***/
+
+
+static ngx_int_t
+ngx_http_entra_mdm_activities_zone(ngx_http_request_t *r,
+    const ngx_http_entra_mdm_paging_t *paging)
+{
+    ngx_uint_t                      i, n, total, skip;
+    ngx_http_entra_mdm_text_t       text;
+    ngx_http_entra_mdm_activity_t  *activities;
+
+    activities = ngx_palloc(r->pool, paging->per_page
+                                     * sizeof(ngx_http_entra_mdm_activity_t));
+    if (activities == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    skip = paging->page * paging->per_page;
+
+    n = ngx_http_entra_mdm_activities_read(ngx_http_entra_mdm_api_policy(r),
+                                           skip, activities, paging->per_page,
+                                           &total);
+
+    ngx_http_entra_mdm_text_init(&text, r->pool, 1024 + n * 256);
+    ngx_http_entra_mdm_text(&text, "{\"activities\":[");
+
+    for (i = 0; i < n; i++) {
+        ngx_http_entra_mdm_text(&text, i ? "," : "");
+        ngx_http_entra_mdm_activities_one(&text, &activities[i]);
+    }
+
+    ngx_http_entra_mdm_activities_meta(&text, paging, skip + n < total);
+
+    return ngx_http_entra_mdm_api_send(r, NGX_HTTP_OK, &text);
+}
+
+
+/*** from Redis ***/
+
+
+static void
+ngx_http_entra_mdm_stream_done(ngx_http_entra_mdm_stream_t *stream,
+    ngx_int_t rc)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = stream->r;
+    c = r->connection;
+
+    ngx_http_entra_mdm_session_close(&stream->session);
+
+    ngx_http_set_log_request(c->log, r);
+
+    ngx_http_finalize_request(r, rc);
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_entra_mdm_stream_failed(ngx_http_entra_mdm_session_t *session,
+    const char *why)
+{
+    ngx_http_entra_mdm_stream_t *stream = session->data;
+
+    char  text[512];
+
+    *ngx_snprintf((u_char *) text, sizeof(text) - 1,
+                  "Redis cannot be used: %s", why)
+        = '\0';
+
+    ngx_http_entra_mdm_stream_done(stream,
+                   ngx_http_entra_mdm_api_error(stream->r,
+                                                NGX_HTTP_SERVICE_UNAVAILABLE,
+                                                "base", text));
+}
+
+
+static entra_str_t
+ngx_http_entra_mdm_stream_field(const redisReply *fields, const char *name)
+{
+    size_t       i;
+    redisReply  *field, *value;
+
+    for (i = 0; i + 1 < fields->elements; i += 2) {
+        field = fields->element[i];
+        value = fields->element[i + 1];
+
+        if (field->type == REDIS_REPLY_STRING
+            && value->type == REDIS_REPLY_STRING
+            && ngx_strcmp(field->str, name) == 0)
+        {
+            return (entra_str_t) { value->str, value->len };
+        }
+    }
+
+    return ENTRA_STR_NONE;
+}
+
+
+/* whatever others have put there is shown as far as it goes */
+
+static void
+ngx_http_entra_mdm_stream_show(ngx_http_entra_mdm_stream_t *stream,
+    const redisReply *entry)
+{
+    ngx_uint_t                  i, n;
+    entra_str_t                 id, value;
+    const redisReply           *fields;
+    ngx_http_entra_mdm_text_t  *text;
+
+    text = &stream->text;
+    fields = entry->element[1];
+    id = (entra_str_t) { entry->element[0]->str, entry->element[0]->len };
+
+    ngx_http_entra_mdm_text(text, "%s{\"id\":", stream->shown++ ? "," : "");
+    ngx_http_entra_mdm_text_string(text, id);
+
+    /* an ID begins with its time in milliseconds */
+
+    ngx_http_entra_mdm_text(text, ",\"created_at\":");
+    ngx_http_entra_mdm_text_time(text,
+                                 strtoll(entry->element[0]->str, NULL, 10)
+                                 / 1000);
+    ngx_http_entra_mdm_text(text, ",\"type\":");
+    ngx_http_entra_mdm_text_string(text,
+                            ngx_http_entra_mdm_stream_field(fields, "type"));
+    ngx_http_entra_mdm_text(text, ",\"details\":{");
+
+    for (i = 0, n = 0; i < ENTRA_LISTS; i++) {
+        value = ngx_http_entra_mdm_stream_field(fields,
+                                                entra_activity_details[i]);
+        if (value.data != NULL) {
+            ngx_http_entra_mdm_text(text, "%s\"%s\":", n++ ? "," : "",
+                                    entra_activity_details[i]);
+            ngx_http_entra_mdm_text_string(text, value);
+        }
+    }
+
+    ngx_http_entra_mdm_text(text, "},\"actor\":");
+    ngx_http_entra_mdm_text_string(text,
+                            ngx_http_entra_mdm_stream_field(fields, "actor"));
+    ngx_http_entra_mdm_text(text, ",\"role\":");
+    ngx_http_entra_mdm_text_string(text,
+                            ngx_http_entra_mdm_stream_field(fields, "role"));
+    ngx_http_entra_mdm_text(text, "}");
+}
+
+
+/* the ID before one, "5-3"; older servers know no exclusive ranges */
+
+static void
+ngx_http_entra_mdm_stream_before(ngx_http_entra_mdm_stream_t *stream,
+    const char *id)
+{
+    char                *end;
+    unsigned long long   milliseconds, sequence;
+
+    milliseconds = strtoull(id, &end, 10);
+    sequence = *end == '-' ? strtoull(end + 1, NULL, 10) : 0;
+
+    if (sequence-- == 0) {
+        /* the greatest there is, by its own definition */
+        milliseconds--;
+    }
+
+    stream->from_len = ngx_sprintf(stream->from, "%uL-%uL",
+                                   (uint64_t) milliseconds,
+                                   (uint64_t) sequence)
+                       - stream->from;
+}
+
+
+static void ngx_http_entra_mdm_stream_ready(
+    ngx_http_entra_mdm_session_t *session);
+
+
+static void
+ngx_http_entra_mdm_stream_end(ngx_http_entra_mdm_stream_t *stream,
+    ngx_uint_t more)
+{
+    ngx_http_entra_mdm_activities_meta(&stream->text, &stream->paging, more);
+
+    ngx_http_entra_mdm_stream_done(stream,
+                                   ngx_http_entra_mdm_api_send(stream->r,
+                                                               NGX_HTTP_OK,
+                                                               &stream->text));
+}
+
+
+static void
+ngx_http_entra_mdm_stream_read(ngx_http_entra_mdm_redis_conn_t *conn,
+    redisReply *reply)
+{
+    size_t                         i;
+    redisReply                    *entry;
+    ngx_http_entra_mdm_session_t  *session;
+    ngx_http_entra_mdm_stream_t   *stream;
+
+    session = conn->data;
+    stream = session->data;
+
+    switch (ngx_http_entra_mdm_session_answer(session, reply)) {
+
+    case NGX_OK:
+        break;
+
+    case NGX_AGAIN:
+        return;
+
+    default:
+        ngx_http_entra_mdm_stream_failed(session,
+                    ngx_http_entra_mdm_redis_text(reply->str, reply->len));
+        return;
+    }
+
+    for (i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
+        entry = reply->element[i];
+
+        if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2
+            || entry->element[0]->type != REDIS_REPLY_STRING
+            || entry->element[1]->type != REDIS_REPLY_ARRAY)
+        {
+            continue;
+        }
+
+        if (stream->skip) {
+            stream->skip--;
+
+        } else if (stream->left) {
+            stream->left--;
+            ngx_http_entra_mdm_stream_show(stream, entry);
+
+        } else {
+            ngx_http_entra_mdm_stream_end(stream, 1);
+            return;
+        }
+
+        ngx_http_entra_mdm_stream_before(stream, entry->element[0]->str);
+    }
+
+    if (i < stream->asked) {
+        /* there are no more */
+        ngx_http_entra_mdm_stream_end(stream, 0);
+        return;
+    }
+
+    ngx_http_entra_mdm_stream_ready(session);
+}
+
+
+/* asks for what is still to be skipped and shown, and one more */
+
+static void
+ngx_http_entra_mdm_stream_ready(ngx_http_entra_mdm_session_t *session)
+{
+    u_char                        count[NGX_INT_T_LEN];
+    ngx_str_t                     words[6];
+    ngx_http_entra_mdm_stream_t  *stream;
+
+    stream = session->data;
+
+    stream->asked = ngx_min(stream->skip + stream->left + 1, BATCH);
+
+    ngx_str_set(&words[0], "XREVRANGE");
+    words[1] = session->redis->keys[NGX_HTTP_ENTRA_MDM_REDIS_ACTIVITIES];
+    words[2].data = stream->from;
+    words[2].len = stream->from_len;
+    ngx_str_set(&words[3], "-");
+    ngx_str_set(&words[4], "COUNT");
+    words[5].data = count;
+    words[5].len = ngx_sprintf(count, "%ui", stream->asked) - count;
+
+    (void) ngx_http_entra_mdm_session_send(session,
+                                           ngx_http_entra_mdm_stream_read,
+                                           words, 6);
+}
+
+
+static void
+ngx_http_entra_mdm_stream_cleanup(void *data)
+{
+    ngx_http_entra_mdm_stream_t *stream = data;
+
+    ngx_http_entra_mdm_session_close(&stream->session);
+}
+
+
+static ngx_int_t
+ngx_http_entra_mdm_activities_redis(ngx_http_request_t *r,
+    const ngx_http_entra_mdm_paging_t *paging)
+{
+    ngx_http_cleanup_t            *cln;
+    ngx_http_entra_mdm_stream_t   *stream;
+    ngx_http_entra_mdm_session_t  *session;
+
+    cln = ngx_http_cleanup_add(r, sizeof(ngx_http_entra_mdm_stream_t));
+    if (cln == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    stream = cln->data;
+    ngx_memzero(stream, sizeof(ngx_http_entra_mdm_stream_t));
+
+    cln->handler = ngx_http_entra_mdm_stream_cleanup;
+
+    stream->r = r;
+    stream->paging = *paging;
+    stream->skip = paging->page * paging->per_page;
+    stream->left = paging->per_page;
+    stream->from[0] = '+';
+    stream->from_len = 1;
+
+    ngx_http_entra_mdm_text_init(&stream->text, r->pool, 8192);
+    ngx_http_entra_mdm_text(&stream->text, "{\"activities\":[");
+
+    session = &stream->session;
+
+    session->redis = ngx_http_entra_mdm_api_policy(r)->redis;
+    session->ready = ngx_http_entra_mdm_stream_ready;
+    session->failed = ngx_http_entra_mdm_stream_failed;
+    session->data = stream;
+    session->log = ngx_cycle->log;
+
+    /* the body, if there is one, is discarded with the answer */
+
+    r->main->count++;
+    r->read_event_handler = ngx_http_test_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    ngx_http_entra_mdm_session_open(session);
+
+    return NGX_DONE;
+}
+
+
+ngx_int_t
+ngx_http_entra_mdm_api_activities_get(ngx_http_request_t *r)
+{
+    ngx_http_entra_mdm_paging_t  paging;
+
+    paging.page = 0;
+    paging.per_page = 20;
+
+    if (!ngx_http_entra_mdm_activities_arg(r, "page", 0, MAX_PAGE,
+                                           &paging.page))
+    {
+        return ngx_http_entra_mdm_api_error(r, NGX_HTTP_BAD_REQUEST, "page",
+                                            "must be a number from 0 on");
+    }
+
+    if (!ngx_http_entra_mdm_activities_arg(r, "per_page", 1, MAX_PER_PAGE,
+                                           &paging.per_page))
+    {
+        return ngx_http_entra_mdm_api_error(r, NGX_HTTP_BAD_REQUEST,
+                                            "per_page",
+                                            "must be a number from 1 to "
+                                            "1000");
+    }
+
+    if (ngx_http_entra_mdm_api_policy(r)->live_redis) {
+        return ngx_http_entra_mdm_activities_redis(r, &paging);
+    }
+
+    return ngx_http_entra_mdm_activities_zone(r, &paging);
+}
