@@ -29,6 +29,7 @@ RUN apt-get update \
 COPY --from=build /build/ngx_http_entra_mdm_module.so /usr/lib/nginx/modules/
 COPY conf-examples/demo.conf /etc/nginx/nginx.conf
 COPY conf-examples/keys.json /etc/nginx/keys.json
+COPY ui /usr/share/entra-mdm/ui
 
 USER www-data
 EXPOSE 8080

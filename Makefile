@@ -3,7 +3,7 @@
 #   make                     for the installed nginx, from Debian's nginx-dev
 #   make NGX_SRC=DIR         for another nginx source tree; DIR stays untouched
 #   make CC=clang BUILD=DIR  with another compiler, into another folder
-#   make install             module and examples; DESTDIR is honoured
+#   make install             module, examples, page; DESTDIR is honoured
 #   make core                builds and runs the unit tests of the core
 #   make strict              compiles the core with the strictest warnings
 #   make test                runs every test
@@ -27,6 +27,7 @@ CC_OPT  = -g -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
 LD_OPT  = -Wl,-z,relro -Wl,-z,now
 
 CONF_DIR    = /etc/nginx/entra-mdm
+UI_DIR      = /usr/share/entra-mdm/ui
 MODULES_DIR = $(shell PATH="$$PATH:/usr/sbin" nginx -V 2>&1 \
                 | sed -n 's/.* --modules-path=\([^ ]*\).*/\1/p')
 
@@ -95,8 +96,10 @@ install: $(module)
 	@[ -n "$(MODULES_DIR)" ] || { \
 	    echo "nginx -V names no --modules-path:" \
 	         "say make install MODULES_DIR=DIR" >&2; exit 1; }
-	install -d $(DESTDIR)$(MODULES_DIR) $(DESTDIR)$(CONF_DIR)
+	install -d $(DESTDIR)$(MODULES_DIR) $(DESTDIR)$(CONF_DIR) \
+	    $(DESTDIR)$(UI_DIR)
 	install -m 644 $(module) $(DESTDIR)$(MODULES_DIR)
+	install -m 644 $(wildcard ui/*) $(DESTDIR)$(UI_DIR)
 	@for file in $(wildcard conf-examples/*.conf); do \
 	    target=$(DESTDIR)$(CONF_DIR)/$${file##*/}; \
 	    if [ -e $$target ] && ! cmp -s $$file $$target; then \

@@ -43,7 +43,7 @@ sub example {
 
     for ($conf) {
         s{/etc/nginx/entra-mdm/}{%%DIR%%/}g;
-        s{/var/log/nginx/}{%%DIR%%/}g;
+        s{/var/log/nginx/|/var/lib/nginx/}{%%DIR%%/}g;
         s{/run/nginx.pid|nginx.pid}{%%DIR%%/error.pid};
         s{^user .*}{user root;}m;
         s{listen(\s+)443 ssl}{listen$1 127.0.0.1:%%PORT_tls%% ssl};
@@ -69,7 +69,7 @@ for my $name (@examples) {
         : qr/\[warn\]/, "$name: without a warning");
 }
 
-is(scalar @examples, 5, 'all examples');
+is(scalar @examples, 6, 'all examples');
 
 
 # fleet.conf: the six endpoints.

@@ -49,7 +49,6 @@ for ($server) {
     s{^\s*ssl_certificate.*\n}{}gm;
     s{/etc/nginx/entra-mdm/}{%%DIR%%/}g;
     s{/usr/share/entra-mdm/ui/}{${\ root()}/ui/};
-    s{\n *location = /entra-mdm/metrics \{.*?\}}{}s;
 
     # the stand-in: without this line, the module itself is tested
     s{entra_mdm_api .*\n *entra_mdm_api_role}{$stand_in X-Role};

@@ -172,22 +172,40 @@ export function act(event, action)
     action();
 }
 
+const tip = { of: null };
+
 function showTip(button)
 {
-    const tip = $('tip');
+    const node = $('tip');
     const at = button.getBoundingClientRect();
 
-    tip.hidden = false;
-    const box = tip.getBoundingClientRect();
+    tip.of = button;
+    node.hidden = false;
+    const box = node.getBoundingClientRect();
     const below = at.bottom + 8 + box.height < window.innerHeight;
-    tip.style.left = `${Math.max(8, Math.min(at.right - box.width,
+    node.style.left = `${Math.max(8, Math.min(at.right - box.width,
                                  window.innerWidth - box.width - 8))}px`;
-    tip.style.top = `${below ? at.bottom + 6 : at.top - box.height - 6}px`;
+    node.style.top = `${below ? at.bottom + 6 : at.top - box.height - 6}px`;
 }
 
 function hideTip()
 {
     $('tip').hidden = true;
+}
+
+/* after the page was drawn anew, which may have moved or removed the button */
+
+export function moveTip()
+{
+    const button = tip.of;
+
+    if (!$('tip').hidden && button.isConnected
+        && button.hasAttribute('aria-describedby'))
+    {
+        showTip(button);
+    } else {
+        hideTip();
+    }
 }
 
 export function followTips()

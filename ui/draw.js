@@ -8,8 +8,8 @@ import {
     text,
 } from './model.js';
 import {
-    $, act, ago, allow, element, guid, icon, notice, number, plural, redraw,
-    seconds, time,
+    $, act, ago, allow, element, guid, icon, moveTip, notice, number, plural,
+    redraw, seconds, time,
 } from './dom.js';
 import {
     KINDS, addNow, confirmDelete, confirmDrop, confirmKeep, sizes,
@@ -18,7 +18,7 @@ import {
 
 export const ROWS = 100;        /* of a list, rendered at a time */
 const FILTER_FROM = 9;          /* entries from which on a filter is offered */
-const HOUR = 3600;              /* seconds */
+const DAY = 86400;              /* seconds */
 
 const ACTIVITIES = {
     added_microsoft_entra_client_id: ['added client ID', 'client_id'],
@@ -43,6 +43,7 @@ export function draw()
     drawStatus();
     drawRefusals();
     drawActivities();
+    moveTip();
 }
 
 function drawTop()
@@ -265,13 +266,17 @@ function fact(name, level, value, detail)
                     element('span', { className: 'detail' }, detail)] : []))));
 }
 
-function sourceFact(redis)
+function sourceFact({ redis, state })
 {
     const detail = [];
 
     if (source() === 'lost') {
         return fact('Lists', 'bad', 'Redis has lost its data',
                     'The last known lists stay in force.');
+    }
+    if (!redis && !state) {
+        return fact('Lists', 'warn', 'Kept in memory only', 'There is neither '
+                    + 'Redis nor a state file: changes end with nginx.');
     }
     if (!redis) {
         return fact('Lists', 'good', 'Kept by this node',
@@ -293,15 +298,16 @@ function sourceFact(redis)
 function keysFact(keys)
 {
     const age = keys.age_seconds;
+    const failing = keys.last_fetch === 'failed';
 
-    if (!keys.count) {
-        return fact('Signing keys', 'bad', 'None',
+    if (!keys.usable) {
+        return fact('Signing keys', 'bad', 'None usable',
                     'Nobody can enroll until they are fetched.');
     }
-    return fact('Signing keys', keys.failing ? 'warn' : 'good',
+    return fact('Signing keys', failing ? 'warn' : 'good',
         plural(keys.count, 'key'),
         [typeof age === 'number' ? `Fetched ${ago(age)}.` : '',
-         keys.failing ? 'Fetching them again fails: see error.log.' : '']
+         failing ? 'Fetching them again fails: see error.log.' : '']
             .filter(Boolean).join(' '));
 }
 
@@ -315,10 +321,10 @@ function stateFact(state)
                      : '');
 }
 
-function decisionsFact(decisions)
+function decisionsFact({ total: decisions = {} })
 {
     const sum = (action) => Object.values(decisions[action] || {})
-        .reduce((total, n) => total + Number(n), 0);
+        .reduce((a, b) => a + Number(b), 0);
     const rest = [['passed', 'device tokens passed'],
                   ['would_refuse', 'only logged (dry run)']]
         .filter(([action]) => sum(action))
@@ -340,7 +346,7 @@ function drawStatus()
     const skipped = Object.values((status.redis && status.redis.skipped_members)
                                   || {}).reduce((a, b) => a + Number(b), 0);
     $('status').replaceChildren(
-        sourceFact(status.redis),
+        sourceFact(status),
         ...(skipped ? [fact('Skipped in Redis', 'warn',
             `${number(skipped)} ${skipped === 1 ? 'entry' : 'entries'}`,
             'Not GUIDs: error.log names them.')] : []),
@@ -352,21 +358,27 @@ function drawStatus()
 
 /* refusals */
 
-function recentRefusals()
+/* of the last hour, by reason, the most frequent first */
+
+function tally({ last_hour: hour = {} })
 {
-    return list(model.status && model.status.refusals).filter((refusal) => (
-        refusal && seconds(refusal.time) > now() - HOUR));
+    const count = (action, note) => Object.entries(hour[action] || {})
+        .map(([key, n]) => ({ key, n: Number(n), note }));
+
+    return [...count('refused', ''), ...count('would_refuse', 'dry run')]
+        .sort((a, b) => b.n - a.n);
 }
 
 /* distinct audiences that an administrator may want to let in */
 
-function suggestions(refusals)
+function suggestions()
 {
     const found = new Map();
 
-    for (const refusal of refusals) {
-        if (refusal.key !== 'audience_not_allowed'
-            || refusal.tenant_listed !== true)
+    for (const refusal of list(model.status.refusals)) {
+        if (!refusal || refusal.key !== 'audience_not_allowed'
+            || refusal.tenant_listed !== true
+            || !(seconds(refusal.time) > now() - DAY))
         {
             continue;
         }
@@ -392,31 +404,18 @@ function drawRefusals()
         return;
     }
 
-    const refusals = recentRefusals();
-    const all = list(model.status.refusals).length;
-    const offers = suggestions(refusals);
-    const drawn = JSON.stringify([refusals, offers, readOnly()]);
-    const counts = new Map();
+    const counts = tally(model.status.decisions || {});
+    const offers = suggestions();
+    const drawn = JSON.stringify([counts, offers, readOnly()]);
 
     if ($('refusals').dataset.drawn === drawn) {
         return;
     }
     $('refusals').dataset.drawn = drawn;
 
-    for (const { key } of refusals) {
-        counts.set(String(key), (counts.get(String(key)) || 0) + 1);
-    }
-    const rows = [...counts].sort((a, b) => b[1] - a[1]).map(([key, n]) => (
-        element('li', {}, element('code', {}, key),
-                element('span', { className: 'number' }, number(n)))));
-
-    $('refusals').replaceChildren(rows.length
-        ? element('ul', { className: 'tally' }, ...rows)
+    $('refusals').replaceChildren(counts.length
+        ? element('ul', { className: 'tally' }, ...counts.map(reason))
         : element('p', { className: 'quiet' }, 'None.'));
-    if (refusals.length >= 50 && refusals.length === all) {
-        $('refusals').append(element('p', { className: 'quiet' },
-            'Only the latest 50 are known; there may be more.'));
-    }
     redraw($('suggestions'), $('refusals-heading'), () => {
         $('suggestions').replaceChildren(...(offers.length ? [
             element('h3', {}, 'Unknown applications'),
@@ -424,6 +423,14 @@ function drawRefusals()
                 'Users of your tenants tried to enroll through these.'),
             ...offers.map(suggestion)] : []));
     });
+}
+
+function reason({ key, n, note })
+{
+    return element('li', {},
+        element('span', {}, element('code', {}, key),
+            note ? element('span', { className: 'quiet' }, ` ${note}`) : null),
+        element('span', { className: 'number' }, number(n)));
 }
 
 function suggestion({ id, audience, times, refusal })

@@ -147,7 +147,6 @@ function takeConfig({ response, body })
     model.config = {
         source: text(body && body.source),
         gitops: Boolean(body && body.gitops_mode),
-        role: text(body && body.role),
         lists: {},
         fixed: {},
     };
@@ -158,14 +157,13 @@ function takeConfig({ response, body })
 
     /* gzip makes nginx weaken it, and If-Match compares strongly */
     model.etag = text(response.headers.get('ETag')).replace(/^W\//, '');
-    takeRights(body);
 }
 
-function takeRights(body)
+function takeStatus({ body })
 {
-    if (body && typeof body.may_change === 'boolean') {
-        model.mayChange = body.may_change;
-        model.forbidden = model.forbidden && !body.may_change;
+    model.status = body || {};
+    if (typeof model.status.may_change === 'boolean') {
+        model.mayChange = model.status.may_change;
     }
 }
 
@@ -203,8 +201,7 @@ export async function refresh(full)
         takeConfig(config.value);
     }
     if (status.status === 'fulfilled') {
-        model.status = status.value.body || {};
-        takeRights(model.status);
+        takeStatus(status.value);
     }
     if (activities.status === 'fulfilled') {
         model.activities = activities.value.body || {};
@@ -304,8 +301,7 @@ async function explain(failure)
 
 export const source = () => text(model.status && model.status.source)
                      || (model.config ? model.config.source : '');
-export const role = () => text(model.status && model.status.role)
-                   || (model.config ? model.config.role : '');
+export const role = () => text(model.status && model.status.role);
 
 /* why nothing can be changed here; '': it can */
 

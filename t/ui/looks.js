@@ -26,8 +26,12 @@ const typical = {
     source: 'redis', client: guids, tenant: [T, A], static_client: [B],
     redis: { connected: true, tracking: true, last_update_seconds: 42,
              skipped_members: { client_ids: 0, tenant_ids: 0 } },
-    decisions: { accepted: { ok: 1284 }, passed: { device_token: 96 },
+    decisions: {
+        total: { accepted: { ok: 1284 }, passed: { device_token: 96 },
                  refused: { audience_not_allowed: 17, token_expired: 6 } },
+        last_hour: { refused: { audience_not_allowed: 3, token_expired: 1 },
+                     would_refuse: { tenant_not_allowed: 1 } },
+    },
     refusals: [
         refusal({ audiences: ['e7d6c5b4-a392-4817-b605-f4e3d2c1b0a9'],
                   request_id: '9b1f0c7d52e84a6f8d3e1c2b4a596877' }),
@@ -53,7 +57,7 @@ const troubled = {
     ...typical, source: 'lost', gitops: 1, static_client: [],
     client: many(40), tenant: [],
     state: { failing: true, failed: 3 }, activities: [], refusals: [],
-    keys: { count: 8, age_seconds: 90000, failing: true },
+    keys: { usable: true, count: 8, age_seconds: 90000, last_fetch: 'failed' },
 };
 
 
@@ -135,6 +139,11 @@ async function looks({ page, t, settings }, name, theme)
 {
     for (const width of WIDTHS) {
         await page.setViewportSize({ width, height: width > 600 ? 900 : 760 });
+        await page.evaluate(() => {         /* to scroll there */
+            const had = document.activeElement;
+            had.blur();
+            had.focus();
+        });
         const wide = await page.evaluate(() => (
             document.scrollingElement.scrollWidth - window.innerWidth));
         t.ok(wide <= 0, `${name}, ${width}: no horizontal scrolling`,

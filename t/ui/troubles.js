@@ -95,17 +95,22 @@ module.exports = [
                 refusal({ audiences: ['api://another'] }),
                 refusal({ audiences: [A] }),
                 refusal({ audiences: [T], tenant_listed: false }),
+                refusal({ audiences: [T], time: minutes(60 * 25) }),
                 refusal({ key: 'tenant_not_allowed', tenant_listed: false }),
-                refusal({ key: 'token_expired', time: minutes(90) }),
             ],
+            decisions: { last_hour: {
+                accepted: { ok: 7 },
+                refused: { token_expired: 2, no_token: 12 },
+                would_refuse: { tenant_not_allowed: 5 } } },
         },
         async run({ page, control, t })
         {
             const part = region(page, 'Refused in the last hour');
             const tally = part.locator('.tally');
 
-            t.is(await tally.innerText(), 'audience_not_allowed\n5\n'
-                + 'tenant_not_allowed\n1', 'by reason, of the last hour');
+            t.is((await tally.innerText()).split('\n'), ['no_token', '12',
+                'tenant_not_allowed dry run', '5', 'token_expired', '2'],
+                'by reason, of the last hour');
             t.is(await part.getByRole('button').count(), 1,
                 'only what may be let in is offered');
             await t.see(part.getByText('2 times'), 'how often');
@@ -325,9 +330,11 @@ module.exports = [
             redis: { connected: true, tracking: false, last_update_seconds: 63,
                      skipped_members: { client_ids: 1, tenant_ids: 0 } },
             source: 'redis', state: { failing: true, failed: 2 },
-            keys: { count: 8, age_seconds: 7300, failing: true },
-            decisions: { accepted: { ok: 12345 }, passed: { device_token: 7 },
-                         refused: { no_token: 4, signature_invalid: 5 } },
+            keys: { usable: true, count: 8, age_seconds: 7300,
+                    last_fetch: 'failed' },
+            decisions: { total: {
+                accepted: { ok: 12345 }, passed: { device_token: 7 },
+                refused: { no_token: 4, signature_invalid: 5 } } },
         },
         async run({ page, control, t })
         {
@@ -349,14 +356,17 @@ module.exports = [
                 .getByText('The state file cannot be written'), 'a notice');
 
             await control({ redis: { connected: false },
-                            keys: { count: 0 } });
+                            keys: { usable: false, count: 0 } });
             await page.reload();
             await t.see(part.getByText('Redis is not connected'), 'away');
             await t.see(part.getByText('Nobody can enroll'), 'no keys');
 
-            await control({ redis: null, state: null, keys: null });
+            await control({ redis: null, keys: null });
             await page.reload();
             await t.see(part.getByText('Kept by this node'), 'without Redis');
+            await control({ state: null });
+            await page.reload();
+            await t.see(part.getByText('Kept in memory only'), 'nor state');
         },
     },
 
@@ -371,11 +381,12 @@ module.exports = [
                                     tenant: evil('tenant'),
                                     key: 'audience_not_allowed',
                                     request_id: evil('id') }),
-                          refusal({ key: evil('key'), time: minutes(1) })];
+                          refusal({ key: evil('key') })];
 
             await control({
                 tenant: [evil('list')], static_tenant: [evil('static')],
                 policy: evil('policy'), refusals: list,
+                decisions: { last_hour: { refused: { [evil('key')]: 1 } } },
                 activities: [{
                     id: evil('activity'), created_at: evil('time'),
                     type: 'added_microsoft_entra_tenant', actor: evil('actor'),

@@ -10,32 +10,36 @@ package EntraMDM::FakeAPI;
 # else both come from the state.  POST /_state merges a JSON
 # object into the state, GET /_state shows it; nginx must not forward these.
 #
-# Besides what the specification names, config and status have "role" (of who
-# asks) and "may_change" (true: a PATCH by them would not be answered 403), so
-# that the page knows up front what it may offer.  GET status answers
+# What the specification leaves open, the page expects like this:
 #
-#   { "policy": "fleet", "actor": "anna", "role": "admin",
-#     "may_change": true, "gitops_mode": false,
+#   { "policy": "fleet", "time": "2026-11-23T18:00:00Z",
+#     "actor": "anna", "role": "admin",         of who asks
+#     "may_change": true,                       a PATCH would not get 403
 #     "source": "redis",                        redis, state or lost
 #     "redis": { "connected": true,             null without Redis
-#                "tracking": true, "last_update_seconds": 3,
-#                "reconnects": 0,
+#                "tracking": true, "last_update_seconds": 3, "reconnects": 0,
 #                "skipped_members": { "client_ids": 0, "tenant_ids": 0 } },
 #     "state": { "written": 12, "failed": 0,    null without a state file
 #                "failing": false },
-#     "keys": { "count": 8, "age_seconds": 720, null: never fetched
-#               "failing": false },
-#     "lists": { "client_ids": 2, "tenant_ids": 1, "generation": 7 },
-#     "decisions": { "accepted": { "ok": 120 },
-#                    "refused": { "audience_not_allowed": 3 } },
-#     "refusals": [ { "time": "2026-11-23T18:00:00Z",
+#     "keys": { "usable": true, "count": 8,
+#               "age_seconds": 720,             null: never fetched
+#               "last_fetch": "succeeded" },    failed, or null: none yet
+#     "lists": { "client_ids": { "live": 2, "static": 0 },
+#                "tenant_ids": { "live": 1, "static": 1 },
+#                "generation": 7 },
+#     "decisions": {
+#       "total": { "accepted": { "ok": 120 }, "passed": {},
+#                  "refused": { "audience_not_allowed": 3 },
+#                  "would_refuse": {} },
+#       "last_hour": { ... } },
+#     "refusals": [ { "time": "2026-11-23T18:00:00Z", "action": "refused",
 #                     "key": "audience_not_allowed",
 #                     "tenant": "<guid>", "tenant_listed": true,
 #                     "audiences": ["<guid>"], "request_id": "<hex>" } ] }
 #
-# with the latest refusal first.  While the source is "lost", a PATCH of both
-# lists is the confirmation: what it says is written to Redis, even if it is
-# what the node already has.
+# is GET status, with the latest refusal first.  While the source is "lost", a
+# PATCH of both lists is the confirmation: what it says is written to Redis,
+# even if it is what the node already has.
 #
 # Ways to fail, in the state: down => 1 (no answer at all), status => 503 (to
 # everything), patch_status => 503 with patch_reason, rival => { client =>
@@ -88,8 +92,10 @@ sub initial {
         client => [], tenant => [], static_client => [], static_tenant => [],
         generation => 1, source => 'state', redis => undef,
         state => { written => 3, failed => 0, failing => \0 },
-        keys => { count => 8, age_seconds => 720, failing => \0 },
-        decisions => { accepted => { ok => 120 }, refused => {} },
+        keys => { usable => \1, count => 8, age_seconds => 720,
+                  last_fetch => 'succeeded' },
+        decisions => { total => { accepted => { ok => 120 } },
+                       last_hour => {} },
         refusals => [], activities => [], down => 0, status => 0,
         patch_status => 0, patch_reason => '', rival => undef, outcome => '',
         patches => 0, spoofed => 0,
@@ -243,19 +249,18 @@ sub config {
         if $r->method ne 'GET';
     return (304, '', ETag => $self->tag)
         if ($r->header('If-None-Match') // '') eq $self->tag;
-    return $self->shown($who);
+    return $self->shown;
 }
 
 sub shown {
-    my ($self, $who) = @_;
+    my ($self) = @_;
     my $state = $self->{state};
 
     return (200, {
         mdm => { map { field($_) => $state->{$_} } @KINDS },
         static => { map { field($_) => $state->{"static_$_"} } @KINDS },
         generation => $state->{generation}, source => $state->{source},
-        gitops_mode => truth($state->{gitops}), role => $who->{role},
-        may_change => truth($self->may_change($who)),
+        gitops_mode => truth($state->{gitops}),
     }, ETag => $self->tag);
 }
 
@@ -300,7 +305,7 @@ sub patch {
         if $state->{source} eq 'lost' && keys %{ $body->{mdm} } == 2;
     return problem(503, 'outcome unknown: the connection to Redis broke')
         if delete $state->{outcome};
-    return $self->shown($who);
+    return $self->shown;
 }
 
 sub wrong {
@@ -381,10 +386,11 @@ sub status {
 
     return {
         %own, %$who, may_change => truth($self->may_change($who)),
-        gitops_mode => truth($state->{gitops}),
-        lists => { generation => $state->{generation},
-            map { ; "${_}_ids" => @{ $state->{$_} }
-                + @{ $state->{"static_$_"} } } @KINDS },
+        time => stamp(time), lists => {
+            generation => $state->{generation},
+            map { ; "${_}_ids" => { live => 0 + @{ $state->{$_} },
+                static => 0 + @{ $state->{"static_$_"} } } } @KINDS,
+        },
     };
 }
 
