@@ -14,7 +14,6 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use File::Path qw(make_path);
-use JSON::PP qw(decode_json encode_json);
 use MIME::Base64 qw(encode_base64);
 use Test::More;
 
@@ -22,44 +21,15 @@ use EntraMDM::FakeAPI;
 use EntraMDM::File qw(root slurp);
 use EntraMDM::HTTP;
 use EntraMDM::Nginx;
+use EntraMDM::Page;
 
-my $tools = root() . '/build/ui/node_modules';
-my ($chromium) = grep { -x } '/usr/bin/chromium', '/usr/bin/chromium-browser';
-my $node = grep { -x "$_/node" } split /:/, $ENV{PATH};
+plan skip_all => $_ for missing_browser() || ();
 
-plan skip_all => 'no chromium: tools/setup test' if !$chromium;
-plan skip_all => 'no node: tools/setup test' if !$node;
-plan skip_all => 'no playwright-core in build/ui: tools/setup test'
-    if !-e "$tools/playwright-core/package.json";
-
-
-# The server of the example, with the paths and ports of this test.
-
-my $example = slurp(root() . '/conf-examples/admin.conf');
-my ($map) = $example =~ /^(    map .*?^    \})/ms or die;
-my ($server) = $example =~ /^(    server \{.*?^    \})/ms or die;
-
-my $stand_in = 'proxy_pass http://127.0.0.1:%%PORT_api%%;
-    proxy_set_header Host $http_host;
-    proxy_set_header X-Remote-User $remote_user;
-    proxy_set_header';
-
-for ($server) {
-    s{listen\s+443 ssl;}{listen 127.0.0.1:%%PORT_8080%%;};
-    s{^\s*ssl_certificate.*\n}{}gm;
-    s{/etc/nginx/entra-mdm/}{%%DIR%%/}g;
-    s{/usr/share/entra-mdm/ui/}{${\ root()}/ui/};
-
-    # the stand-in: without this line, the module itself is tested
-    s{entra_mdm_api .*\n *entra_mdm_api_role}{$stand_in X-Role};
-}
-
-my $t = EntraMDM::Nginx->new(http => "include /etc/nginx/mime.types;\n$map\n"
-    . $server);
+# without the name of a stand-in, the module itself is asked
+my $t = EntraMDM::Nginx->new(http => page_server('api'));
 my $api = EntraMDM::FakeAPI->new($t, 'api');
 
-$t->write_file(admins => join '', map { "$_:{PLAIN}secret\n" }
-    qw(anna otto pipeline mallory));
+page_users($t);
 $t->start;
 
 
@@ -108,44 +78,9 @@ unlike($script, qr/\b(?:innerHTML|outerHTML|insertAdjacentHTML|document\.write
 
 my $shots = root() . '/build/t/page';
 make_path($shots);
-
-my %claims;
-my $ended;
-my @names;
-my $settings = encode_json({
-    page => 'http://127.0.0.1:' . $t->port(8080) . '/entra-mdm/',
-    control => 'http://127.0.0.1:' . $api->port, shots => $shots,
-    chromium => $chromium, only => $ENV{ENTRA_MDM_ONLY},
-});
-
-{
-    local $ENV{NODE_PATH} = $tools;
-    delete local @ENV{grep { /_proxy$/i } keys %ENV};
-    open my $out, '-|', 'node', root() . '/t/ui/run.js', $settings
-        or die "node: $!";
-
-    while (my $line = <$out>) {
-        my $claim = decode_json($line);
-
-        if ($claim->{end}) {
-            $ended = 1;
-            next;
-        }
-        my $name = $claim->{scenario};
-        push @names, $name if !$claims{$name};
-        push @{ $claims{$name} }, $claim;
-    }
-    close $out;
-}
-
-ok($ended, 'the browser ran to its end');
-for my $name (@names) {
-    subtest $name => sub {
-        for my $claim (@{ $claims{$name} }) {
-            ok($claim->{ok}, $claim->{name}) or diag $claim->{diag} // '';
-        }
-    };
-}
+page_run($t, control => 'http://127.0.0.1:' . $api->port, shots => $shots,
+    scenarios => [qw(lists troubles access looks)],
+    only => $ENV{ENTRA_MDM_ONLY});
 
 is($api->state->{spoofed}, 0, 'no change looked like a cross-site one');
 
