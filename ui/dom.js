@@ -37,11 +37,11 @@ export function icon(name)
 
 /* long IDs may break after a hyphen, and only there */
 
-export function guid(text)
+export function guid(id)
 {
     const node = element('code', { className: 'guid' });
 
-    text.split(/(?<=-)/).forEach((part, i) => {
+    id.split(/(?<=-)/).forEach((part, i) => {
         node.append(...(i ? [document.createElement('wbr'), part] : [part]));
     });
     return node;
@@ -105,9 +105,9 @@ export function notice(kind, title, ...body)
             element('p', { className: 'notice-title' }, title), ...body));
 }
 
-function announce(id, kind, title, ...body)
+function announce(id, kind, title)
 {
-    const box = notice(kind, title, ...body);
+    const box = notice(kind, title);
     const close = element('button', {
         type: 'button', className: 'button button-icon',
         'aria-label': 'Dismiss this message',
@@ -193,7 +193,7 @@ function hideTip()
     $('tip').hidden = true;
 }
 
-/* after the page was drawn anew, which may have moved or removed the button */
+/* after scrolling, or drawing anew, which may have removed the button */
 
 export function moveTip()
 {
@@ -228,5 +228,5 @@ export function followTips()
             hideTip();
         }
     });
-    document.addEventListener('scroll', hideTip, true);
+    document.addEventListener('scroll', moveTip, true);
 }

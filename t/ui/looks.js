@@ -150,7 +150,7 @@ async function looks({ page, t, settings }, name, theme)
             `${wide} pixels too wide`);
         await page.screenshot({
             path: `${settings.shots}/${name}-${theme}-${width}.png`,
-            fullPage: !/-dialog|-tip/.test(name),
+            fullPage: !/-dialog|-tip|success/.test(name),
         });
     }
     await page.setViewportSize({ width: 1280, height: 900 });

@@ -17,11 +17,19 @@ async function readOnly({ page, control, t }, why)
     ];
 
     await t.see(page.locator('#notices').getByText(why), 'said up front');
+    await page.setViewportSize({ width: 360, height: 300 });
     for (const button of buttons) {
         t.is(await button.getAttribute('aria-disabled'), 'true', 'disabled');
         await button.focus();
         await t.see(page.getByRole('tooltip').getByText(why),
             'why: by keyboard');
+        await t.eventually(() => button.evaluate((node) => {
+            const at = node.getBoundingClientRect();
+            const tip = document.getElementById('tip').getBoundingClientRect();
+            return at.top >= 0 && at.bottom <= window.innerHeight
+                && (Math.abs(tip.top - at.bottom) < 10
+                    || Math.abs(at.top - tip.bottom) < 10);
+        }), 'beside the button, wherever that was scrolled to');
         t.is(await button.evaluate((node) => document.getElementById(
             node.getAttribute('aria-describedby')).textContent), why,
             'why: to a screen reader');
