@@ -5,9 +5,10 @@
  *   node run.js '{"page": URL, "scenarios": ["lists"], "chromium": PATH, ...}'
  *
  * Each scenario has a browser context of its own, signed in as `user`, and
- * finds the stand-in API, if `control` leads to one, as `state` says.  After each, nothing may have
- * violated the Content-Security-Policy, gone to another origin, or been an
- * error on the console; requests that fail on purpose are named by `failing`.
+ * finds the stand-in API, if `control` leads to one, as `state` says.  After
+ * each, nothing may have violated the Content-Security-Policy, gone to another
+ * origin, or been an error on the console; requests that fail on purpose are
+ * named by `failing`.
  */
 
 'use strict';

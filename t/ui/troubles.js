@@ -27,6 +27,8 @@ async function readOnly({ page, control, t }, why)
             const at = node.getBoundingClientRect();
             const tip = document.getElementById('tip').getBoundingClientRect();
             return at.top >= 0 && at.bottom <= window.innerHeight
+                && tip.left >= 0 && tip.right <= window.innerWidth
+                && tip.height < 80
                 && (Math.abs(tip.top - at.bottom) < 10
                     || Math.abs(at.top - tip.bottom) < 10);
         }), 'beside the button, wherever that was scrolled to');
@@ -245,6 +247,58 @@ module.exports = [
             });
             await t.see(stale(page).getByRole('button',
                 { name: 'Reload the page' }), 'what to do');
+
+            await control({ status: 0 });
+            await page.reload();
+            await t.see(page.getByText(/^Live/), 'signed in again');
+            await control({ status: 302 });
+            await add(page, clients(page), A);
+            await t.see(dialog(page).getByText('not signed in any more'),
+                'nor is a sign-in page followed');
+        },
+    },
+
+    {
+        name: 'a gateway that compresses',
+        state: { weak: 1, client: [A] },
+        async run({ page, control, t })
+        {
+            await add(page, clients(page), B);
+            await t.see(success(page), 'weakens the tag: no matter');
+            t.is((await control()).client, [A, B], 'added');
+        },
+    },
+
+    {
+        name: 'a dialog closed too early',
+        failing: /status of 503/,
+        async run({ page, t })
+        {
+            for (const status of [0, 503]) {
+                let answer;
+                const asked = new Promise((resolve) => {
+                    page.route('**/config', (route) => {
+                        if (route.request().method() !== 'PATCH') {
+                            route.fallback();
+                            return;
+                        }
+                        answer = () => (status
+                            ? route.fulfill({ status, json: {
+                                message: 'on purpose' } })
+                            : route.continue());
+                        resolve();
+                    });
+                });
+
+                await add(page, clients(page), status ? B : A);
+                await asked;
+                await page.keyboard.press('Escape');
+                await t.gone(dialog(page), 'Escape closes it');
+                await answer();
+                await t.see(status ? page.getByText('on purpose')
+                                   : success(page), 'the outcome is told');
+                await page.unrouteAll();
+            }
         },
     },
 

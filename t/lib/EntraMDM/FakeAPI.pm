@@ -42,9 +42,10 @@ package EntraMDM::FakeAPI;
 # even if it is what the node already has.
 #
 # Ways to fail, in the state: down => 1 (no answer at all), status => 503 (to
-# everything), patch_status => 503 with patch_reason, rival => { client =>
-# [...] } (somebody else's change, made just before the next PATCH),
-# outcome => "unknown" (the PATCH is made, and answered 503).
+# everything; 302 is a sign-in page elsewhere), patch_status => 503 with
+# patch_reason, rival => { client => [...] } (somebody else's change, made just
+# before the next PATCH), outcome => "unknown" (the PATCH is made, and answered
+# 503).  weak => 1 makes entity tags weak, as nginx does when it compresses.
 
 use strict;
 use warnings;
@@ -98,7 +99,7 @@ sub initial {
                        last_hour => {} },
         refusals => [], activities => [], down => 0, status => 0,
         patch_status => 0, patch_reason => '', rival => undef, outcome => '',
-        patches => 0, spoofed => 0,
+        patches => 0, spoofed => 0, weak => 0,
     };
 }
 
@@ -191,7 +192,8 @@ sub answer {
     }
 
     return if $state->{down};
-    return problem($state->{status}, 'made to fail') if $state->{status};
+    return (problem($state->{status}, 'made to fail'),
+        Location => 'http://127.0.0.2:9/sign-in') if $state->{status};
 
     # nginx sends no header that is empty, so a user without a role has none
     my $user = $r->header('X-Remote-User');
@@ -261,7 +263,7 @@ sub shown {
         static => { map { field($_) => $state->{"static_$_"} } @KINDS },
         generation => $state->{generation}, source => $state->{source},
         gitops_mode => truth($state->{gitops}),
-    }, ETag => $self->tag);
+    }, ETag => ($state->{weak} ? 'W/' : '') . $self->tag);
 }
 
 sub patch {
