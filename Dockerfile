@@ -34,6 +34,7 @@ COPY --from=build /build/entra-mdmctl /usr/bin/
 COPY conf-examples/demo.conf /etc/nginx/nginx.conf
 COPY conf-examples/keys.json /etc/nginx/keys.json
 COPY conf-examples/jwks-*.conf /etc/nginx/entra-mdm/
+COPY ui /usr/share/entra-mdm/ui
 
 USER www-data
 EXPOSE 8080

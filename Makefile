@@ -5,7 +5,7 @@
 #   make module              without the command, which takes libcurl and libyaml
 #   make NGX_SRC=DIR         for another nginx source tree; DIR stays untouched
 #   make CC=clang BUILD=DIR  with another compiler, into another folder
-#   make install             module, examples, command; DESTDIR is honoured
+#   make install             module, examples, command, page; DESTDIR is honoured
 #   make install-module      without the command
 #   make core                builds and runs the unit tests of the core
 #   make fuzz T=soap S=60    one fuzzer of the core, for so many seconds
@@ -37,6 +37,7 @@ MAN_DIR         = $(PREFIX)/share/man/man1
 COMPLETION_DIR  = $(PREFIX)/share/bash-completion/completions
 
 CONF_DIR    = /etc/nginx/entra-mdm
+UI_DIR      = /usr/share/entra-mdm/ui
 MODULES_DIR = $(shell PATH="$$PATH:/usr/sbin" nginx -V 2>&1 \
                 | sed -n 's/.* --modules-path=\([^ ]*\).*/\1/p')
 
@@ -154,8 +155,10 @@ install-module: $(module)
 	@[ -n "$(MODULES_DIR)" ] || { \
 	    echo "nginx -V names no --modules-path:" \
 	         "say make install MODULES_DIR=DIR" >&2; exit 1; }
-	install -d $(DESTDIR)$(MODULES_DIR) $(DESTDIR)$(CONF_DIR)
+	install -d $(DESTDIR)$(MODULES_DIR) $(DESTDIR)$(CONF_DIR) \
+	    $(DESTDIR)$(UI_DIR)
 	install -m 644 $(module) $(DESTDIR)$(MODULES_DIR)
+	install -m 644 $(wildcard ui/*) $(DESTDIR)$(UI_DIR)
 	@for file in $(wildcard conf-examples/*.conf); do \
 	    target=$(DESTDIR)$(CONF_DIR)/$${file##*/}; \
 	    if [ -e $$target ] && ! cmp -s $$file $$target; then \

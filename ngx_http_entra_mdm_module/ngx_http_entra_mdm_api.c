@@ -444,23 +444,35 @@ ngx_http_entra_mdm_api_is_json(ngx_http_request_t *r)
 }
 
 
+ngx_uint_t
+ngx_http_entra_mdm_api_may_change(ngx_http_request_t *r,
+    const ngx_str_t *role)
+{
+    ngx_http_entra_mdm_loc_conf_t  *emlcf;
+
+    emlcf = ngx_http_get_module_loc_conf(r, ngx_http_entra_mdm_module);
+
+    if (!(ngx_http_entra_mdm_api_methods(role) & CHANGE)) {
+        return 0;
+    }
+
+    return !emlcf->api_gitops
+           || (role->len == 6 && ngx_strncmp(role->data, "gitops", 6) == 0);
+}
+
+
 static ngx_int_t
 ngx_http_entra_mdm_api_change(ngx_http_request_t *r,
     ngx_http_entra_mdm_api_resource_t *resource, const ngx_str_t *role)
 {
-    const char                     *why;
-    ngx_http_entra_mdm_loc_conf_t  *emlcf;
-
-    emlcf = ngx_http_get_module_loc_conf(r, ngx_http_entra_mdm_module);
+    const char  *why;
 
     if (!(ngx_http_entra_mdm_api_methods(role) & CHANGE)) {
         return ngx_http_entra_mdm_api_error(r, NGX_HTTP_FORBIDDEN, "base",
                                             "this role may read, not change");
     }
 
-    if (emlcf->api_gitops
-        && !(role->len == 6 && ngx_strncmp(role->data, "gitops", 6) == 0))
-    {
+    if (!ngx_http_entra_mdm_api_may_change(r, role)) {
         return ngx_http_entra_mdm_api_error(r, NGX_HTTP_FORBIDDEN, "base",
                                             "in GitOps mode only the role "
                                             "gitops may change the lists");

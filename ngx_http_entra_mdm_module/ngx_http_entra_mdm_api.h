@@ -37,6 +37,11 @@ ngx_int_t ngx_http_entra_mdm_api_author(ngx_http_request_t *r,
     ngx_http_entra_mdm_author_t *author);
 
 
+/* would a PATCH in that role be allowed? */
+ngx_uint_t ngx_http_entra_mdm_api_may_change(ngx_http_request_t *r,
+    const ngx_str_t *role);
+
+
 /*
  * ngx_http_entra_mdm_api_answer.c: text that grows in a pool.  Where memory
  * runs out, what is added is dropped and failed is set.

@@ -298,6 +298,34 @@ ngx_http_entra_mdm_status_refusals(ngx_http_entra_mdm_text_t *text,
 }
 
 
+/* who asks, and what they may do: a page offers nothing else */
+
+static ngx_int_t
+ngx_http_entra_mdm_status_author(ngx_http_entra_mdm_text_t *text,
+    ngx_http_request_t *r)
+{
+    ngx_uint_t                   may;
+    ngx_http_entra_mdm_author_t  author;
+
+    if (ngx_http_entra_mdm_api_author(r, &author) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    may = ngx_http_entra_mdm_api_may_change(r, &author.role);
+
+    ngx_http_entra_mdm_text(text, "\"actor\":");
+    ngx_http_entra_mdm_text_string(text,
+                                   ngx_http_entra_mdm_str(&author.actor));
+    ngx_http_entra_mdm_text(text, ",\"role\":");
+    ngx_http_entra_mdm_text_string(text,
+                                   ngx_http_entra_mdm_str(&author.role));
+    ngx_http_entra_mdm_text(text, ",\"may_change\":%s,",
+                            ngx_http_entra_mdm_status_bool(may));
+
+    return NGX_OK;
+}
+
+
 ngx_int_t
 ngx_http_entra_mdm_api_status_get(ngx_http_request_t *r)
 {
@@ -315,6 +343,10 @@ ngx_http_entra_mdm_api_status_get(ngx_http_request_t *r)
     ngx_http_entra_mdm_text(&text, ",\"time\":");
     ngx_http_entra_mdm_text_time(&text, ngx_time());
     ngx_http_entra_mdm_text(&text, ",");
+
+    if (ngx_http_entra_mdm_status_author(&text, r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     ngx_http_entra_mdm_status_redis(&text, policy);
     ngx_http_entra_mdm_text(&text, ",");

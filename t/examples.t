@@ -72,8 +72,7 @@ sub example {
 
     for ($conf) {
         s{/etc/nginx/entra-mdm/}{%%DIR%%/}g;
-        s{/var/log/nginx/}{%%DIR%%/}g;
-        s{/var/lib/nginx/}{%%DIR%%/}g;
+        s{/var/log/nginx/|/var/lib/nginx/}{%%DIR%%/}g;
         s{/run/nginx.pid|nginx.pid}{%%DIR%%/error.pid};
         s{^user .*}{user root;}m;
         s{listen(\s+)443 ssl}{listen$1 127.0.0.1:%%PORT_tls%% ssl};
