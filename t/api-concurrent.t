@@ -52,9 +52,14 @@ sub at_once {
 }
 
 
-# with If-Match: read, add one's own, try again if somebody was faster
+# with If-Match: read, add one's own, try again if somebody was faster; among
+# many others, so that a change takes its time
 
 my ($clients, $each) = (10, 20);
+my @base = map { guid($_) } 100_001 .. 103_000;
+my $uri = "${EntraMDM::Api::Location}config";
+
+patch(\@base, undef);
 
 ok(at_once($clients, sub {
     my ($n) = @_;
@@ -64,10 +69,13 @@ ok(at_once($clients, sub {
         my $status = 412;
 
         while ($status == 412) {
-            my (undef, $json, $r) = api(GET => 'config');
-            my $ids = $json->{mdm}{windows_entra_client_ids};
-            ($status) = patch([ @$ids, $mine ], undef,
-                match => $r->header('ETag'));
+            my $r = http_get($uri, headers => [ 'X-Role' => 'admin' ]);
+            my ($ids) = $r->body =~ /"windows_entra_client_ids":\[(.*?)\]/;
+            $status = http_request(PATCH => $uri, body => '{"mdm":'
+                . "{\"windows_entra_client_ids\":[$ids,\"$mine\"]}}",
+                headers => [ 'X-Role' => 'admin',
+                    'If-Match' => $r->header('ETag'),
+                    'Content-Type' => 'application/json' ])->status;
         }
         return 0 if $status != 200;
     }
@@ -76,14 +84,15 @@ ok(at_once($clients, sub {
 
 my $expected = $clients * $each;
 my $json = (api(GET => 'config'))[1];
-is_lists('and none is lost', [ sort map { my $n = $_;
-    map { guid($n * 1000 + $_) } 1 .. $each } 1 .. $clients ], [], $json);
-is($json->{generation}, $expected, 'each made one generation');
+is_lists('and none is lost', [ (sort map { my $n = $_;
+    map { guid($n * 1000 + $_) } 1 .. $each } 1 .. $clients), @base ], [],
+    $json);
+is($json->{generation}, $expected + 1, 'each made one generation');
 
-(undef, $json) = api(GET => "activities?per_page=1000");
-is(scalar @{ $json->{activities} }, $expected, 'and one activity');
+(undef, $json) = api(GET => "activities?per_page=$expected");
 my @ids = map { $_->{id} } @{ $json->{activities} };
-is_deeply(\@ids, [ reverse 1 .. $expected ], 'numbered in their order');
+is_deeply(\@ids, [ reverse @base + 1 .. @base + $expected ],
+    'and one activity, numbered in their order');
 
 
 # without: two lists, each changed by others, and no error
