@@ -147,6 +147,8 @@ ngx_http_entra_mdm_state_publish(ngx_http_entra_mdm_policy_t *policy,
     if (ngx_http_entra_mdm_state_keys(policy, state, log)) {
         change.keys = 1;
         change.text = state->jwks;
+        change.keys_fetched =
+                           ngx_http_entra_mdm_state_time(state->jwks_fetched);
     }
 
     if (ngx_http_entra_mdm_zone_fits(policy, policy->zone->shm.size,
@@ -162,11 +164,12 @@ ngx_http_entra_mdm_state_publish(ngx_http_entra_mdm_policy_t *policy,
     zone = ngx_http_entra_mdm_zone(policy);
 
     zone->feed.generation = state->redis_generation;
-    zone->lists_updated = ngx_http_entra_mdm_state_time(state->lists_updated);
+
+    ngx_http_entra_mdm_moment_set(&zone->lists_updated,
+                          ngx_http_entra_mdm_state_time(state->lists_updated));
 
     if (change.keys) {
         zone->keys_source = ngx_http_entra_mdm_keys_source(policy->keys);
-        zone->keys_fetched = ngx_http_entra_mdm_state_time(state->jwks_fetched);
     }
 
     return NGX_OK;
@@ -189,8 +192,9 @@ ngx_http_entra_mdm_state_loaded(ngx_http_entra_mdm_policy_t *policy,
 
     zone->state.stamp = *stamp;
 
-    if (zone->lists_updated < state->lists_updated
-        || (snapshot.keys.len && zone->keys_fetched < state->jwks_fetched))
+    if (zone->lists_updated.wall < state->lists_updated
+        || (snapshot.keys.len
+            && zone->keys_fetched.wall < state->jwks_fetched))
     {
         ngx_log_error(NGX_LOG_WARN, log, 0,
                       "entra_mdm: the state \"%V\" of policy \"%V\" was "
@@ -317,9 +321,9 @@ ngx_http_entra_mdm_state_unsaved(ngx_http_entra_mdm_policy_t *policy,
            || zone->lists_known != saved->lists_known
            || zone->source != saved->source
            || zone->feed.generation != saved->generation
-           || ngx_http_entra_mdm_drifted(zone->keys_fetched,
+           || ngx_http_entra_mdm_drifted(zone->keys_fetched.wall,
                                          saved->keys_fetched, drift)
-           || ngx_http_entra_mdm_drifted(zone->lists_updated,
+           || ngx_http_entra_mdm_drifted(zone->lists_updated.wall,
                                          saved->lists_updated, drift);
 }
 

@@ -12,9 +12,9 @@
 /* the start of each half; the lists follow, then the text of the keys */
 
 typedef struct {
-    size_t  count[ENTRA_LISTS];
-    size_t  text;
-    size_t  unused;                     /* keeps the IDs aligned */
+    size_t             count[ENTRA_LISTS];
+    size_t             text;
+    ngx_atomic_uint_t  keys;            /* their generation */
 } ngx_http_entra_mdm_head_t;
 
 
@@ -199,6 +199,7 @@ ngx_http_entra_mdm_zone_take_over(ngx_http_entra_mdm_policy_t *policy,
         change.lists = mark.lists_known;
         change.source = mark.source;
         change.text = snapshot.keys;
+        change.keys_fetched = mark.keys_fetched;
 
         if (ngx_http_entra_mdm_zone_fits(policy, policy->zone->shm.size,
                                          change.list[ENTRA_CLIENT_IDS].count
@@ -213,10 +214,17 @@ ngx_http_entra_mdm_zone_take_over(ngx_http_entra_mdm_policy_t *policy,
     } while (!ngx_http_entra_mdm_snapshot_current(&old, &snapshot));
 
     zone->feed.generation = mark.generation;
-    zone->keys_fetched = mark.keys_fetched;
+    zone->keys_fetched = from->keys_fetched;
     zone->keys_source = from->keys_source;
-    zone->lists_updated = mark.lists_updated;
+    zone->lists_updated = from->lists_updated;
     zone->state.stamp = from->state.stamp;
+    zone->fetch = from->fetch;
+
+    if (zone->fetch.pid) {
+        /* what that one fetches is not for this zone */
+        zone->fetch.pid = 0;
+        zone->fetch.attempts = 0;
+    }
 
     return NGX_OK;
 }
@@ -314,6 +322,41 @@ ngx_http_entra_mdm_zone_count(ngx_http_entra_mdm_ctx_t *ctx)
 }
 
 
+/*** time ***/
+
+
+static time_t
+ngx_http_entra_mdm_steady(void)
+{
+    return (time_t) (ngx_current_msec / 1000);
+}
+
+
+void
+ngx_http_entra_mdm_moment_set(ngx_http_entra_mdm_moment_t *moment, time_t wall)
+{
+    moment->wall = wall;
+    moment->steady = ngx_http_entra_mdm_steady() - (ngx_time() - wall);
+}
+
+
+time_t
+ngx_http_entra_mdm_moment_age(const ngx_http_entra_mdm_moment_t *moment)
+{
+    time_t  age;
+
+    if (moment->wall == 0) {
+        /* whatever the clock says, even that this is 1970 */
+        return NGX_MAX_INT32_VALUE;
+    }
+
+    age = ngx_max(ngx_time() - moment->wall,
+                  ngx_http_entra_mdm_steady() - moment->steady);
+
+    return ngx_max(age, 0);
+}
+
+
 /*** reading ***/
 
 
@@ -346,14 +389,17 @@ ngx_http_entra_mdm_snapshot(ngx_http_entra_mdm_policy_t *policy,
     for (i = 0; i < ENTRA_LISTS; i++) {
         list = &snapshot->lists.list[i];
 
-        list->ids.ids = (entra_guid_t *) p;
-        list->ids.count = head.count[i];
+        /* one that is not known any more may still lie there */
+
         list->known = (zone->lists_known & (1u << i)) != 0;
+        list->ids.ids = (entra_guid_t *) p;
+        list->ids.count = list->known ? head.count[i] : 0;
 
         p += head.count[i] * sizeof(entra_guid_t);
     }
 
     snapshot->keys = (entra_str_t) { (char *) p, head.text };
+    snapshot->keys_generation = head.keys;
 }
 
 
@@ -383,8 +429,8 @@ ngx_http_entra_mdm_zone_mark(ngx_http_entra_mdm_policy_t *policy,
     mark->lists_known = zone->lists_known;
     mark->source = zone->source;
     mark->generation = zone->feed.generation;
-    mark->keys_fetched = zone->keys_fetched;
-    mark->lists_updated = zone->lists_updated;
+    mark->keys_fetched = zone->keys_fetched.wall;
+    mark->lists_updated = zone->lists_updated.wall;
 
     ngx_http_entra_mdm_zone_unlock(policy);
 }
@@ -464,6 +510,7 @@ ngx_http_entra_mdm_next(const ngx_http_entra_mdm_change_t *change,
     if (change->keys) {
         *keys = !entra_str_eq(next->keys, change->text);
         next->keys = change->text;
+        next->keys_generation += *keys;
     }
 }
 
@@ -499,6 +546,7 @@ ngx_http_entra_mdm_next_write(ngx_http_entra_mdm_writer_t *writer,
     ngx_memzero(&head, sizeof(ngx_http_entra_mdm_head_t));
 
     head.text = next->keys.len;
+    head.keys = next->keys_generation;
 
     for (i = 0; i < ENTRA_LISTS; i++) {
         head.count[i] = next->lists.list[i].ids.count;
@@ -519,7 +567,20 @@ ngx_http_entra_mdm_next_write(ngx_http_entra_mdm_writer_t *writer,
 }
 
 
-/* takes a ticket, unless a later feed has begun, or keys have a new source */
+/* a later feed, fetch or configuration has begun: under the mutex */
+
+static ngx_uint_t
+ngx_http_entra_mdm_superseded(const ngx_http_entra_mdm_change_t *change,
+    const ngx_http_entra_mdm_zone_t *zone)
+{
+    return (change->epoch && change->epoch != zone->feed_epoch)
+           || (change->keys_source && change->keys_source != zone->keys_source)
+           || (change->keys_config && change->keys_config != zone->keys_config)
+           || (change->attempt && change->attempt != zone->fetch.attempts);
+}
+
+
+/* takes a ticket: from here on, whoever began before does not publish */
 
 static ngx_int_t
 ngx_http_entra_mdm_begin(ngx_http_entra_mdm_writer_t *writer,
@@ -532,9 +593,7 @@ ngx_http_entra_mdm_begin(ngx_http_entra_mdm_writer_t *writer,
 
     ngx_http_entra_mdm_zone_lock(writer->policy);
 
-    if ((change->epoch && change->epoch != zone->feed_epoch)
-        || (change->keys_source && change->keys_source != zone->keys_source))
-    {
+    if (ngx_http_entra_mdm_superseded(change, zone)) {
         ngx_http_entra_mdm_zone_unlock(writer->policy);
         return NGX_ABORT;
     }
@@ -575,8 +634,12 @@ ngx_http_entra_mdm_end(ngx_http_entra_mdm_writer_t *writer,
             zone->lists_known |= change->lists;
         }
 
+        if (change->keys) {
+            ngx_http_entra_mdm_moment_set(&zone->keys_fetched,
+                                          change->keys_fetched);
+        }
+
         zone->lists_generation += lists != 0;
-        zone->keys_generation += keys;
     }
 
     ngx_http_entra_mdm_zone_unlock(writer->policy);

@@ -258,6 +258,13 @@ verdict('after the reload', http_get('/', bearer => $good), $fleet,
     '200 ok accepted 1');
 is($idp->requests, 0, 'a set younger than refresh is not fetched again');
 
+ok($t->reload(http => conf('refresh=1h min_interval=1s')
+    =~ s/jwks request/zone 3m; jwks request/gr), 'zones of another size');
+interval();
+verdict('after that reload', http_get('/', bearer => $good), $fleet,
+    '200 ok accepted 1');
+is($idp->requests, 0, 'nor one that a new zone has taken over');
+
 ok($t->reload(http => conf('refresh=1s min_interval=1s')), 'refresh=1s');
 ok((wait_for { $idp->requests }), 'an older one is');
 $t->settle;
