@@ -12,6 +12,7 @@
 #define MAX_WAIT    60000               /* after many failures */
 #define MAX_DRIFT   60                  /* times alone, in seconds */
 #define MAX_SKEW    300                 /* of a clock */
+#define MAX_LOCKED  3000                /* longer than any other's save */
 
 /* between two attempts: less than the second that an API answer promises */
 #define PAUSE_THREAD  500
@@ -377,7 +378,9 @@ ngx_http_entra_mdm_state_failure(ngx_http_entra_mdm_policy_t *policy,
         zone->state.stamp = state->save.stamp;
     }
 
-    if (zone->state.failing && ngx_time() - zone->state.told < 60) {
+    if (zone->state.failing
+        && ngx_http_entra_mdm_moment_age(&zone->state.told) < 60)
+    {
         return;
     }
 
@@ -388,7 +391,34 @@ ngx_http_entra_mdm_state_failure(ngx_http_entra_mdm_policy_t *policy,
                   &policy->name, state->save.why);
 
     zone->state.failing = 1;
-    zone->state.told = ngx_time();
+    ngx_http_entra_mdm_moment_set(&zone->state.told, ngx_time());
+}
+
+
+/* whoever has the lock is saving as well, if it does not take too long */
+
+static void
+ngx_http_entra_mdm_state_locked(ngx_http_entra_mdm_policy_t *policy,
+    ngx_log_t *log)
+{
+    ngx_http_entra_mdm_state_t  *state;
+
+    state = policy->state;
+
+    if (!state->locked_out) {
+        state->locked_out = 1;
+        state->locked = ngx_current_msec;
+    }
+
+    if (state->started && ngx_current_msec - state->locked < MAX_LOCKED) {
+        return;
+    }
+
+    ngx_cpystrn((u_char *) state->save.why,
+                (u_char *) "is in a directory that another process has locked",
+                sizeof(state->save.why));
+
+    ngx_http_entra_mdm_state_failure(policy, log);
 }
 
 
@@ -396,7 +426,18 @@ static void
 ngx_http_entra_mdm_state_outcome(ngx_http_entra_mdm_policy_t *policy,
     ngx_log_t *log)
 {
-    switch (policy->state->save.result) {
+    ngx_http_entra_mdm_saved_e  result;
+
+    result = policy->state->save.result;
+
+    if (result == NGX_HTTP_ENTRA_MDM_SAVE_BUSY) {
+        ngx_http_entra_mdm_state_locked(policy, log);
+        return;
+    }
+
+    policy->state->locked_out = 0;
+
+    switch (result) {
 
     case NGX_HTTP_ENTRA_MDM_SAVED:
         ngx_http_entra_mdm_state_success(policy, log);
@@ -406,7 +447,7 @@ ngx_http_entra_mdm_state_outcome(ngx_http_entra_mdm_policy_t *policy,
         ngx_http_entra_mdm_state_failure(policy, log);
         break;
 
-    default: /* BUSY, VOID */
+    default: /* VOID */
         break;
     }
 }

@@ -49,9 +49,11 @@ struct ngx_http_entra_mdm_state_s {
     ngx_http_entra_mdm_save_t     save;
     ngx_msec_t                    next;         /* attempt, not before */
     ngx_uint_t                    failures;     /* in a row */
+    ngx_msec_t                    locked;       /* out since then */
 
     unsigned                      started:1;
     unsigned                      busy:1;       /* a thread is at it */
+    unsigned                      locked_out:1;
 };
 
 

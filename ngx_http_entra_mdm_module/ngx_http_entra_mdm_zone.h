@@ -95,7 +95,7 @@ typedef struct {
     ngx_atomic_t                  written;
     ngx_atomic_t                  failed;
     ngx_atomic_t                  failing;      /* the last one failed */
-    time_t                        told;         /* when the log said so */
+    ngx_http_entra_mdm_moment_t   told;         /* when the log said so */
 
     /* of worker 0: what the file holds, and which file that is */
     ngx_http_entra_mdm_mark_t     saved;
