@@ -3,6 +3,7 @@
  * whenever the zone has changed, whoever changed it.
  */
 
+#include "ngx_http_entra_mdm_lists.h"
 #include "ngx_http_entra_mdm_state.h"
 
 #include "entra_escape.h"
@@ -124,26 +125,46 @@ ngx_http_entra_mdm_state_keys(ngx_http_entra_mdm_policy_t *policy,
 }
 
 
+static void
+ngx_http_entra_mdm_state_change(const entra_state_t *state,
+    ngx_http_entra_mdm_change_t *change)
+{
+    ngx_uint_t  i;
+
+    ngx_memzero(change, sizeof(ngx_http_entra_mdm_change_t));
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+        if (state->lists.list[i].known) {
+            change->lists |= 1u << i;
+            change->list[i] = state->lists.list[i].ids;
+        }
+    }
+
+    change->source = state->lists_source == ENTRA_STATE_LOST
+                     ? NGX_HTTP_ENTRA_MDM_FROM_LOST
+                     : NGX_HTTP_ENTRA_MDM_FROM_STATE;
+}
+
+
+static void
+ngx_http_entra_mdm_state_lists(ngx_http_entra_mdm_zone_t *zone,
+    const entra_state_t *state)
+{
+    zone->feed.generation = state->redis_generation;
+
+    ngx_http_entra_mdm_moment_set(&zone->lists_updated,
+                          ngx_http_entra_mdm_state_time(state->lists_updated));
+}
+
+
 static ngx_int_t
 ngx_http_entra_mdm_state_publish(ngx_http_entra_mdm_policy_t *policy,
     const entra_state_t *state, ngx_log_t *log)
 {
-    ngx_uint_t                    i;
     ngx_http_entra_mdm_zone_t    *zone;
     ngx_http_entra_mdm_change_t   change;
 
-    ngx_memzero(&change, sizeof(ngx_http_entra_mdm_change_t));
-
-    for (i = 0; i < ENTRA_LISTS; i++) {
-        if (state->lists.list[i].known) {
-            change.lists |= 1u << i;
-            change.list[i] = state->lists.list[i].ids;
-        }
-    }
-
-    change.source = state->lists_source == ENTRA_STATE_LOST
-                    ? NGX_HTTP_ENTRA_MDM_FROM_LOST
-                    : NGX_HTTP_ENTRA_MDM_FROM_STATE;
+    ngx_http_entra_mdm_state_change(state, &change);
 
     if (ngx_http_entra_mdm_state_keys(policy, state, log)) {
         change.keys = 1;
@@ -164,10 +185,7 @@ ngx_http_entra_mdm_state_publish(ngx_http_entra_mdm_policy_t *policy,
 
     zone = ngx_http_entra_mdm_zone(policy);
 
-    zone->feed.generation = state->redis_generation;
-
-    ngx_http_entra_mdm_moment_set(&zone->lists_updated,
-                          ngx_http_entra_mdm_state_time(state->lists_updated));
+    ngx_http_entra_mdm_state_lists(zone, state);
 
     if (change.keys) {
         zone->keys_source = ngx_http_entra_mdm_keys_source(policy->keys);
@@ -222,12 +240,14 @@ static ngx_int_t
 ngx_http_entra_mdm_state_unusable(ngx_http_entra_mdm_policy_t *policy,
     ngx_err_t err, const char *why, ngx_log_t *log)
 {
+    ngx_uint_t  level;
+
     if (ngx_test_config && err == NGX_EACCES && geteuid() != 0) {
         ngx_log_error(NGX_LOG_WARN, log, err,
                       "the state \"%V\" of policy \"%V\" %s by this user: it "
                       "was not tested", &policy->state->path, &policy->name,
                       why);
-        return NGX_OK;
+        return NGX_DECLINED;
     }
 
     if (policy->live_redis) {
@@ -235,10 +255,14 @@ ngx_http_entra_mdm_state_unusable(ngx_http_entra_mdm_policy_t *policy,
                       "entra_mdm: the state \"%V\" of policy \"%V\" %s; it is "
                       "ignored, since Redis has the lists",
                       &policy->state->path, &policy->name, why);
-        return NGX_OK;
+        return NGX_DECLINED;
     }
 
-    ngx_log_error(NGX_LOG_EMERG, log, err,
+    /* a zone that has been published to is in force, and nginx goes on */
+
+    level = ngx_http_entra_mdm_zone(policy)->published ? NGX_LOG_ERR
+                                                       : NGX_LOG_EMERG;
+    ngx_log_error(level, log, err,
                   "the state \"%V\" of policy \"%V\" %s: mend it, restore it, "
                   "or move it away to begin with empty lists, or change "
                   "\"state\" in %V:%ui", &policy->state->path, &policy->name,
@@ -248,25 +272,23 @@ ngx_http_entra_mdm_state_unusable(ngx_http_entra_mdm_policy_t *policy,
 }
 
 
-ngx_int_t
-ngx_http_entra_mdm_state_load(ngx_http_entra_mdm_policy_t *policy,
-    ngx_log_t *log)
-{
-    bool                         ok;
-    char                         error[ENTRA_STATE_ERROR];
-    char                         why[ENTRA_STATE_ERROR + 16];
-    ngx_int_t                    rc;
-    entra_state_t                state;
-    ngx_http_entra_mdm_file_t    file;
-    ngx_http_entra_mdm_stamp_t   stamp;
+/* NGX_DECLINED: there is none, or none that can be used, but no error */
 
-    (void) ngx_http_entra_mdm_file_stamp(&policy->state->path, 1, &stamp);
+static ngx_int_t
+ngx_http_entra_mdm_state_read(ngx_http_entra_mdm_policy_t *policy,
+    entra_state_t *state, ngx_log_t *log)
+{
+    bool                        ok;
+    char                        error[ENTRA_STATE_ERROR];
+    char                        why[ENTRA_STATE_ERROR + 16];
+    ngx_int_t                   rc;
+    ngx_http_entra_mdm_file_t   file;
 
     rc = ngx_http_entra_mdm_file_read(&policy->state->path, ENTRA_STATE_MAX, 1,
                                       &file);
     if (rc == NGX_DECLINED) {
         /* the first start: empty lists */
-        return NGX_OK;
+        return NGX_DECLINED;
     }
 
     if (rc != NGX_OK) {
@@ -274,7 +296,7 @@ ngx_http_entra_mdm_state_load(ngx_http_entra_mdm_policy_t *policy,
                                                  log);
     }
 
-    ok = entra_state_read(file.text, &state, error);
+    ok = entra_state_read(file.text, state, error);
 
     free((void *) file.text.data);
 
@@ -282,6 +304,25 @@ ngx_http_entra_mdm_state_load(ngx_http_entra_mdm_policy_t *policy,
         *ngx_snprintf((u_char *) why, sizeof(why) - 1, "is damaged: %s", error)
             = '\0';
         return ngx_http_entra_mdm_state_unusable(policy, 0, why, log);
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_entra_mdm_state_load(ngx_http_entra_mdm_policy_t *policy,
+    ngx_log_t *log)
+{
+    ngx_int_t                    rc;
+    entra_state_t                state;
+    ngx_http_entra_mdm_stamp_t   stamp;
+
+    (void) ngx_http_entra_mdm_file_stamp(&policy->state->path, 1, &stamp);
+
+    rc = ngx_http_entra_mdm_state_read(policy, &state, log);
+    if (rc != NGX_OK) {
+        return rc == NGX_DECLINED ? NGX_OK : NGX_ERROR;
     }
 
     rc = ngx_http_entra_mdm_state_publish(policy, &state, log);
@@ -293,6 +334,33 @@ ngx_http_entra_mdm_state_load(ngx_http_entra_mdm_policy_t *policy,
     entra_state_free(&state);
 
     return rc;
+}
+
+
+void
+ngx_http_entra_mdm_state_adopt(ngx_http_entra_mdm_policy_t *policy,
+    ngx_log_t *log)
+{
+    ngx_int_t                     rc;
+    entra_state_t                 state;
+    ngx_http_entra_mdm_change_t   change;
+
+    if (ngx_http_entra_mdm_state_read(policy, &state, log) != NGX_OK) {
+        return;
+    }
+
+    ngx_http_entra_mdm_state_change(&state, &change);
+
+    do {
+        rc = ngx_http_entra_mdm_lists_publish(policy, &change, log);
+    } while (rc == NGX_AGAIN);
+
+    if (rc == NGX_OK) {
+        ngx_http_entra_mdm_state_lists(ngx_http_entra_mdm_zone(policy),
+                                       &state);
+    }
+
+    entra_state_free(&state);
 }
 
 

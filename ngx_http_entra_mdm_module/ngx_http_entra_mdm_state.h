@@ -80,6 +80,13 @@ ngx_int_t ngx_http_entra_mdm_state_directories(ngx_conf_t *cf,
 ngx_int_t ngx_http_entra_mdm_state_load(ngx_http_entra_mdm_policy_t *policy,
     ngx_log_t *log);
 
+/*
+ * The lists of a state that a reload has added to a policy without any, for a
+ * zone that is in force; what cannot be read is told in the log.
+ */
+void ngx_http_entra_mdm_state_adopt(ngx_http_entra_mdm_policy_t *policy,
+    ngx_log_t *log);
+
 /* worker 0 begins to save what changes; and saves what it has not yet */
 void ngx_http_entra_mdm_state_start(ngx_cycle_t *cycle,
     ngx_http_entra_mdm_policy_t *policy);
