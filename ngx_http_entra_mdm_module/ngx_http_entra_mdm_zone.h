@@ -109,7 +109,7 @@ struct ngx_http_entra_mdm_zone_s {
     ngx_atomic_t                  decisions[4][ENTRA_REASONS];
 
     ngx_atomic_t                  published;    /* snapshots so far */
-    ngx_atomic_t                  writer;       /* ticket of the latest writer */
+    ngx_atomic_t                  writer;       /* the latest ticket */
     u_char                       *half[2];
     size_t                        room;         /* of each */
 

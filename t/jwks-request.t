@@ -240,6 +240,15 @@ ok((wait_for { $idp->{seen} += $idp->requests; $idp->{seen} >= 3 }),
 verdict('by the new set', http_get('/', bearer => $other), $fleet,
     '401 key_unknown refused 0');
 
+$idp->answer('/keys' => { body => jwks($key), delay => 2 });
+$idp->requests;
+ok((wait_for { $idp->requests }), 'a fetch is under way, and slow');
+$from = time;
+verdict('nobody waits for it', http_get('/', bearer => $good), $fleet,
+    '200 ok accepted 1');
+cmp_ok(time - $from, '<', 1, 'as long as the keys are young');
+serve([$key]);
+
 my ($worker) = $t->workers;
 $t->expect_log(qr/worker process \d+ exited on signal 9/);
 for my $pid ($t->workers) {
