@@ -23,18 +23,15 @@ ngx_http_entra_mdm_status_bool(ngx_uint_t value)
 /* null where it was never known */
 
 static void
-ngx_http_entra_mdm_status_age(ngx_http_entra_mdm_text_t *text, time_t since)
+ngx_http_entra_mdm_status_age(ngx_http_entra_mdm_text_t *text,
+    const ngx_http_entra_mdm_moment_t *since)
 {
-    time_t  age;
-
-    if (since == 0) {
+    if (since->wall == 0) {
         ngx_http_entra_mdm_text(text, "null");
         return;
     }
 
-    age = ngx_time() - since;
-
-    ngx_http_entra_mdm_text(text, "%T", ngx_max(age, 0));
+    ngx_http_entra_mdm_text(text, "%T", ngx_http_entra_mdm_moment_age(since));
 }
 
 
@@ -63,7 +60,7 @@ ngx_http_entra_mdm_status_redis(ngx_http_entra_mdm_text_t *text,
                             feed->reconnects, feed->generation,
                             feed->skipped[ENTRA_CLIENT_IDS],
                             feed->skipped[ENTRA_TENANT_IDS]);
-    ngx_http_entra_mdm_status_age(text, zone->lists_updated);
+    ngx_http_entra_mdm_status_age(text, &zone->lists_updated);
     ngx_http_entra_mdm_text(text, "}");
 }
 
@@ -92,7 +89,7 @@ ngx_http_entra_mdm_status_keys(ngx_http_entra_mdm_text_t *text,
                             sources[policy->keys->from],
                             ngx_http_entra_mdm_status_bool(jwks != NULL),
                             jwks ? entra_jwks_count(jwks) : 0);
-    ngx_http_entra_mdm_status_age(text, zone->keys_fetched);
+    ngx_http_entra_mdm_status_age(text, &zone->keys_fetched);
     ngx_http_entra_mdm_text(text, ",\"last_fetch\":%s,\"fetches\":{"
                             "\"succeeded\":%uA,\"failed\":%uA}}", outcome,
                             zone->fetch.succeeded, zone->fetch.failed);

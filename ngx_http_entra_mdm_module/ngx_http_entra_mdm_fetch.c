@@ -328,7 +328,8 @@ ngx_http_entra_mdm_fetch_judge(ngx_http_entra_mdm_fetch_t *fetch,
 
     } else {
         rc = ngx_http_entra_mdm_keys_publish(policy,
-                                             ngx_http_entra_mdm_str(&text), 0,
+                                             ngx_http_entra_mdm_str(&text),
+                                             fetch->attempt, 0,
                                              &fetch->detached.log);
     }
 

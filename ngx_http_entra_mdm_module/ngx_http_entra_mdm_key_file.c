@@ -130,7 +130,8 @@ ngx_http_entra_mdm_key_file_publish(ngx_http_entra_mdm_policy_t *policy,
         rc = NGX_OK;
 
     } else {
-        rc = ngx_http_entra_mdm_keys_publish(policy, text, policy->epoch, log);
+        rc = ngx_http_entra_mdm_keys_publish(policy, text, 0, policy->epoch,
+                                             log);
     }
 
     if (rc != NGX_AGAIN) {

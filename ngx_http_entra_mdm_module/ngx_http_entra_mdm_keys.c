@@ -47,10 +47,27 @@ ngx_http_entra_mdm_keys_source(const ngx_http_entra_mdm_keys_t *keys)
 }
 
 
+/* an old worker that is publishing gives up at its next piece */
+
+static ngx_int_t
+ngx_http_entra_mdm_keys_force(ngx_http_entra_mdm_policy_t *policy,
+    const ngx_http_entra_mdm_change_t *change)
+{
+    ngx_int_t  rc;
+
+    do {
+        rc = ngx_http_entra_mdm_zone_publish(policy, change);
+    } while (rc == NGX_AGAIN);
+
+    return rc;
+}
+
+
 void
 ngx_http_entra_mdm_keys_init(ngx_cycle_t *cycle,
     ngx_http_entra_mdm_policy_t *policy)
 {
+    ngx_uint_t                    same;
     ngx_http_entra_mdm_keys_t    *keys;
     ngx_http_entra_mdm_zone_t    *zone;
     ngx_http_entra_mdm_change_t   change;
@@ -60,29 +77,47 @@ ngx_http_entra_mdm_keys_init(ngx_cycle_t *cycle,
 
     keys->source = ngx_http_entra_mdm_keys_source(keys);
 
-    ngx_memzero(&change, sizeof(ngx_http_entra_mdm_change_t));
+    /* from now on old workers begin no fetch */
 
-    change.keys = 1;
-    change.text = ngx_http_entra_mdm_str(&keys->text);
+    keys->config = ngx_atomic_fetch_add(&zone->keys_config, 1) + 1;
+
+    same = zone->keys_source == keys->source;
 
     if (keys->from != NGX_HTTP_ENTRA_MDM_JWKS_FILE
-        && (zone->keys_source == keys->source || zone->keys_source == 0))
+        && (same || zone->keys_source == 0))
     {
         /* the set in force is of this source, or there is none */
         zone->keys_source = keys->source;
         return;
     }
 
-    if (zone->keys_source != keys->source) {
-        /* what old workers still fetch from the last one is not published */
+    if (!same) {
         ngx_http_entra_mdm_lease_reset(policy);
     }
 
     zone->keys_source = keys->source;
-    zone->keys_fetched = keys->text.len ? ngx_time() : 0;
 
-    while (ngx_http_entra_mdm_zone_publish(policy, &change) == NGX_AGAIN) {
-        /* an old worker is publishing: it gives up at its next piece */
+    ngx_memzero(&change, sizeof(ngx_http_entra_mdm_change_t));
+
+    change.keys = 1;
+    change.text = ngx_http_entra_mdm_str(&keys->text);
+    change.keys_fetched = keys->text.len ? ngx_time() : 0;
+
+    if (ngx_http_entra_mdm_keys_force(policy, &change) == NGX_OK) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, cycle->log, 0,
+                  "entra_mdm: key set \"%V\" of policy \"%V\" has %uz bytes "
+                  "and does not fit its zone twice, beside the lists in "
+                  "force: raise \"zone\" in %V:%ui; %s", &keys->name,
+                  &policy->name, keys->text.len, &policy->file, policy->line,
+                  same ? "the last good one stays" : "there are no keys");
+
+    if (!same) {
+        change.text = ENTRA_STR_NONE;
+        change.keys_fetched = 0;
+        (void) ngx_http_entra_mdm_keys_force(policy, &change);
     }
 }
 
@@ -93,13 +128,8 @@ ngx_http_entra_mdm_keys_init(ngx_cycle_t *cycle,
 time_t
 ngx_http_entra_mdm_keys_age(ngx_http_entra_mdm_policy_t *policy)
 {
-    time_t  age;
-
-    age = ngx_time() - ngx_http_entra_mdm_zone(policy)->keys_fetched;
-
-    /* a clock set back makes no key younger than new */
-
-    return age > 0 ? age : 0;
+    return ngx_http_entra_mdm_moment_age(
+                             &ngx_http_entra_mdm_zone(policy)->keys_fetched);
 }
 
 
@@ -113,10 +143,9 @@ ngx_http_entra_mdm_keys_text(ngx_http_entra_mdm_policy_t *policy,
     ngx_http_entra_mdm_snapshot_t   snapshot;
 
     for ( ;; ) {
-        *generation = ngx_http_entra_mdm_zone(policy)->keys_generation;
-
         ngx_http_entra_mdm_snapshot(policy, &snapshot);
 
+        *generation = snapshot.keys_generation;
         *len = snapshot.keys.len;
 
         text = malloc(*len + 1);
@@ -181,13 +210,14 @@ const entra_jwks_t *
 ngx_http_entra_mdm_keys(ngx_http_entra_mdm_policy_t *policy,
     entra_reason_t *reason)
 {
-    ngx_http_entra_mdm_keys_t  *keys;
-    ngx_http_entra_mdm_zone_t  *zone;
+    ngx_http_entra_mdm_keys_t      *keys;
+    ngx_http_entra_mdm_snapshot_t   snapshot;
 
     keys = policy->keys;
-    zone = ngx_http_entra_mdm_zone(policy);
 
-    if (keys->generation != zone->keys_generation
+    ngx_http_entra_mdm_snapshot(policy, &snapshot);
+
+    if (keys->generation != snapshot.keys_generation
         && ngx_http_entra_mdm_keys_build(policy) != NGX_OK)
     {
         *reason = ENTRA_INTERNAL;
@@ -208,14 +238,15 @@ ngx_http_entra_mdm_keys(ngx_http_entra_mdm_policy_t *policy,
 
 ngx_int_t
 ngx_http_entra_mdm_keys_publish(ngx_http_entra_mdm_policy_t *policy,
-    entra_str_t text, ngx_atomic_uint_t epoch, ngx_log_t *log)
+    entra_str_t text, ngx_atomic_uint_t attempt, ngx_atomic_uint_t epoch,
+    ngx_log_t *log)
 {
-    ngx_int_t                     rc;
-    const char                   *error;
-    entra_jwks_t                 *jwks;
-    ngx_atomic_uint_t             generation;
-    ngx_http_entra_mdm_zone_t    *zone;
-    ngx_http_entra_mdm_change_t   change;
+    ngx_int_t                       rc;
+    const char                     *error;
+    entra_jwks_t                   *jwks;
+    ngx_atomic_uint_t               generation;
+    ngx_http_entra_mdm_change_t     change;
+    ngx_http_entra_mdm_snapshot_t   snapshot;
 
     if (text.len > NGX_HTTP_ENTRA_MDM_MAX_JWKS) {
         ngx_log_error(NGX_LOG_ERR, log, 0,
@@ -240,18 +271,25 @@ ngx_http_entra_mdm_keys_publish(ngx_http_entra_mdm_policy_t *policy,
 
     change.keys = 1;
     change.text = text;
+    change.keys_fetched = ngx_time();
     change.keys_source = policy->keys->source;
+    change.attempt = attempt;
     change.epoch = epoch;
 
-    zone = ngx_http_entra_mdm_zone(policy);
-    generation = zone->keys_generation;
+    if (attempt == 0) {
+        /* what was under way before a reload may be done, but not begun */
+        change.keys_config = policy->keys->config;
+    }
+
+    ngx_http_entra_mdm_snapshot(policy, &snapshot);
+    generation = snapshot.keys_generation;
 
     rc = ngx_http_entra_mdm_zone_publish(policy, &change);
 
     if (rc == NGX_OK) {
-        zone->keys_fetched = ngx_time();
+        ngx_http_entra_mdm_snapshot(policy, &snapshot);
 
-        if (zone->keys_generation != generation) {
+        if (snapshot.keys_generation != generation) {
             ngx_log_error(NGX_LOG_NOTICE, log, 0,
                           "entra_mdm: key set \"%V\" of policy \"%V\" has %uz "
                           "keys", &policy->keys->name, &policy->name,

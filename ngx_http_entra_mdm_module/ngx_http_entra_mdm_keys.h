@@ -22,6 +22,7 @@ struct ngx_http_entra_mdm_keys_s {
     ngx_str_t                     name;         /* path or URI, or "redis" */
     ngx_str_t                     text;         /* of a file, at start */
     uint32_t                      source;       /* a hash of from and name */
+    ngx_atomic_uint_t             config;       /* of the zone's keys_config */
 
     /* of a file: what has been read last, whatever came of it */
     time_t                        check;        /* every so many seconds */
@@ -77,12 +78,14 @@ const entra_jwks_t *ngx_http_entra_mdm_keys(
     ngx_http_entra_mdm_policy_t *policy, entra_reason_t *reason);
 
 /*
- * A new text from the source of the keys.  Parsed first: NGX_ERROR, told in
- * the log, if it is no key set, and what is in force stays.  Else as
+ * A new text from the source of the keys, by an attempt to fetch or an epoch
+ * of the feed, the other being 0.  Parsed first: NGX_ERROR, told in the log,
+ * if it is no key set, and what is in force stays.  Else as
  * ngx_http_entra_mdm_zone_publish(); the time of the fetch counts as of now.
  */
 ngx_int_t ngx_http_entra_mdm_keys_publish(ngx_http_entra_mdm_policy_t *policy,
-    entra_str_t text, ngx_atomic_uint_t epoch, ngx_log_t *log);
+    entra_str_t text, ngx_atomic_uint_t attempt, ngx_atomic_uint_t epoch,
+    ngx_log_t *log);
 
 /* seconds since the keys in force were last known to be right */
 time_t ngx_http_entra_mdm_keys_age(ngx_http_entra_mdm_policy_t *policy);

@@ -54,12 +54,12 @@ ngx_http_entra_mdm_lease_take(ngx_http_entra_mdm_policy_t *policy,
 
     ngx_http_entra_mdm_zone_lock(policy);
 
-    if (zone->keys_source != policy->keys->source) {
-        /* a worker from before a reload that has named another source */
-        rc = NGX_DECLINED;
-
-    } else if (ngx_http_entra_mdm_lease_held(lease)) {
+    if (ngx_http_entra_mdm_lease_held(lease)) {
         rc = NGX_BUSY;
+
+    } else if (zone->keys_config != policy->keys->config) {
+        /* a worker from before a reload: its location may be another */
+        rc = NGX_DECLINED;
 
     } else if (ngx_http_entra_mdm_lease_early(lease, policy->keys)) {
         rc = NGX_DECLINED;
@@ -214,7 +214,8 @@ ngx_http_entra_mdm_lease_due(ngx_http_entra_mdm_policy_t *policy)
         return 0;
     }
 
-    since = (time_t) ((ngx_current_msec - lease->started) / 1000);
+    /* another worker's clock may be a moment ahead */
+    since = -ngx_http_entra_mdm_lease_left(lease->started) / 1000;
 
     if (failures) {
         wait = ngx_http_entra_mdm_lease_backoff(keys, failures) - since;

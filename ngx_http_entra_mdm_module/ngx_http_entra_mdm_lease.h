@@ -18,8 +18,8 @@
 /*
  *   NGX_OK        it is this worker's; *attempt is its number
  *   NGX_BUSY      a worker has it
- *   NGX_DECLINED  the last attempt is too recent, or the keys in force are of
- *                 another source
+ *   NGX_DECLINED  the last attempt is too recent, or this worker is from
+ *                 before a reload
  */
 ngx_int_t ngx_http_entra_mdm_lease_take(ngx_http_entra_mdm_policy_t *policy,
     ngx_uint_t *attempt);

@@ -31,7 +31,7 @@ ngx_http_entra_mdm_lists_live(ngx_http_entra_mdm_policy_t *policy,
             snapshot->lists.list[i].known = true;
 
         } else if (policy->live_max_stale
-                   && ngx_time() - zone->lists_updated
+                   && ngx_http_entra_mdm_moment_age(&zone->lists_updated)
                       > policy->live_max_stale)
         {
             snapshot->lists.list[i].known = false;

@@ -464,7 +464,7 @@ ngx_http_entra_mdm_init(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_entra_mdm_init_module(ngx_cycle_t *cycle)
 {
-    ngx_uint_t                       i;
+    ngx_uint_t                       i, left;
     ngx_http_entra_mdm_policy_t    **policy;
     ngx_http_entra_mdm_main_conf_t  *emmcf;
 
@@ -480,8 +480,14 @@ ngx_http_entra_mdm_init_module(ngx_cycle_t *cycle)
 
     for (i = 0; i < emmcf->policies.nelts; i++) {
 
+        left = ngx_http_entra_mdm_zone(policy[i])->lists_left;
+
         ngx_http_entra_mdm_keys_init(cycle, policy[i]);
         ngx_http_entra_mdm_redis_init(policy[i]);
+
+        if (left && policy[i]->state) {
+            ngx_http_entra_mdm_state_adopt(policy[i], cycle->log);
+        }
 
         if (policy[i]->dry_run_locations) {
             ngx_log_error(NGX_LOG_WARN, cycle->log, 0,

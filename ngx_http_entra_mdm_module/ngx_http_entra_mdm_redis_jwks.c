@@ -38,7 +38,7 @@ ngx_http_entra_mdm_redis_keys_read(ngx_http_entra_mdm_redis_conn_t *conn,
 
     text = (entra_str_t) { reply->str, reply->len };
 
-    rc = ngx_http_entra_mdm_keys_publish(load->policy, text,
+    rc = ngx_http_entra_mdm_keys_publish(load->policy, text, 0,
                                          load->policy->epoch, load->log);
 
     if (rc == NGX_ABORT) {

@@ -71,7 +71,7 @@ ngx_http_entra_mdm_redis_load_fresh(ngx_http_entra_mdm_redis_load_t *load)
     }
 
     if (load->keys_good) {
-        zone->keys_fetched = ngx_time();
+        ngx_http_entra_mdm_moment_set(&zone->keys_fetched, ngx_time());
     }
 
     for (i = 0; i < ENTRA_LISTS; i++) {
@@ -80,7 +80,7 @@ ngx_http_entra_mdm_redis_load_fresh(ngx_http_entra_mdm_redis_load_t *load)
         }
     }
 
-    zone->lists_updated = ngx_time();
+    ngx_http_entra_mdm_moment_set(&zone->lists_updated, ngx_time());
 }
 
 

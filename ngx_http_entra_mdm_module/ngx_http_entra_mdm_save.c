@@ -218,8 +218,10 @@ ngx_http_entra_mdm_save_may(ngx_http_entra_mdm_save_t *save)
 
     zone = ngx_http_entra_mdm_zone(save->policy);
 
-    if (save->policy->epoch != zone->feed_epoch) {
-        /* a later worker 0 has begun */
+    if (save->policy->epoch != zone->feed_epoch
+        || save->policy->keys->config != zone->keys_config)
+    {
+        /* a later worker 0 has begun, or is about to */
         return 0;
     }
 
@@ -250,6 +252,13 @@ ngx_http_entra_mdm_save_locked(ngx_http_entra_mdm_save_t *save, ngx_fd_t fd)
     }
 
     if (ngx_http_entra_mdm_save_text(save, &text) != NGX_OK) {
+        return;
+    }
+
+    if (!ngx_http_entra_mdm_save_may(save)) {
+        /* these may be keys of a later "jwks", under the name of the last */
+        free((void *) text.data);
+        save->result = NGX_HTTP_ENTRA_MDM_SAVE_VOID;
         return;
     }
 

@@ -4,6 +4,7 @@
  */
 
 #include "ngx_http_entra_mdm_activities.h"
+#include "ngx_http_entra_mdm_lists.h"
 #include "ngx_http_entra_mdm_state.h"
 
 #include "entra_escape.h"
@@ -13,6 +14,7 @@
 #define MAX_WAIT    60000               /* after many failures */
 #define MAX_DRIFT   60                  /* times alone, in seconds */
 #define MAX_SKEW    300                 /* of a clock */
+#define MAX_LOCKED  3000                /* longer than any other's save */
 
 /* between two attempts: less than the second that an API answer promises */
 #define PAUSE_THREAD  500
@@ -124,30 +126,52 @@ ngx_http_entra_mdm_state_keys(ngx_http_entra_mdm_policy_t *policy,
 }
 
 
+static void
+ngx_http_entra_mdm_state_change(const entra_state_t *state,
+    ngx_http_entra_mdm_change_t *change)
+{
+    ngx_uint_t  i;
+
+    ngx_memzero(change, sizeof(ngx_http_entra_mdm_change_t));
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+        if (state->lists.list[i].known) {
+            change->lists |= 1u << i;
+            change->list[i] = state->lists.list[i].ids;
+        }
+    }
+
+    change->source = state->lists_source == ENTRA_STATE_LOST
+                     ? NGX_HTTP_ENTRA_MDM_FROM_LOST
+                     : NGX_HTTP_ENTRA_MDM_FROM_STATE;
+}
+
+
+static void
+ngx_http_entra_mdm_state_lists(ngx_http_entra_mdm_zone_t *zone,
+    const entra_state_t *state)
+{
+    zone->feed.generation = state->redis_generation;
+
+    ngx_http_entra_mdm_moment_set(&zone->lists_updated,
+                          ngx_http_entra_mdm_state_time(state->lists_updated));
+}
+
+
 static ngx_int_t
 ngx_http_entra_mdm_state_publish(ngx_http_entra_mdm_policy_t *policy,
     const entra_state_t *state, ngx_log_t *log)
 {
-    ngx_uint_t                    i;
     ngx_http_entra_mdm_zone_t    *zone;
     ngx_http_entra_mdm_change_t   change;
 
-    ngx_memzero(&change, sizeof(ngx_http_entra_mdm_change_t));
-
-    for (i = 0; i < ENTRA_LISTS; i++) {
-        if (state->lists.list[i].known) {
-            change.lists |= 1u << i;
-            change.list[i] = state->lists.list[i].ids;
-        }
-    }
-
-    change.source = state->lists_source == ENTRA_STATE_LOST
-                    ? NGX_HTTP_ENTRA_MDM_FROM_LOST
-                    : NGX_HTTP_ENTRA_MDM_FROM_STATE;
+    ngx_http_entra_mdm_state_change(state, &change);
 
     if (ngx_http_entra_mdm_state_keys(policy, state, log)) {
         change.keys = 1;
         change.text = state->jwks;
+        change.keys_fetched =
+                           ngx_http_entra_mdm_state_time(state->jwks_fetched);
     }
 
     if (ngx_http_entra_mdm_zone_fits(policy, policy->zone->shm.size,
@@ -165,12 +189,10 @@ ngx_http_entra_mdm_state_publish(ngx_http_entra_mdm_policy_t *policy,
     ngx_http_entra_mdm_activities_restore(policy, state->activities,
                                           state->nactivities);
 
-    zone->feed.generation = state->redis_generation;
-    zone->lists_updated = ngx_http_entra_mdm_state_time(state->lists_updated);
+    ngx_http_entra_mdm_state_lists(zone, state);
 
     if (change.keys) {
         zone->keys_source = ngx_http_entra_mdm_keys_source(policy->keys);
-        zone->keys_fetched = ngx_http_entra_mdm_state_time(state->jwks_fetched);
     }
 
     return NGX_OK;
@@ -193,8 +215,9 @@ ngx_http_entra_mdm_state_loaded(ngx_http_entra_mdm_policy_t *policy,
 
     zone->state.stamp = *stamp;
 
-    if (zone->lists_updated < state->lists_updated
-        || (snapshot.keys.len && zone->keys_fetched < state->jwks_fetched))
+    if (zone->lists_updated.wall < state->lists_updated
+        || (snapshot.keys.len
+            && zone->keys_fetched.wall < state->jwks_fetched))
     {
         ngx_log_error(NGX_LOG_WARN, log, 0,
                       "entra_mdm: the state \"%V\" of policy \"%V\" was "
@@ -221,12 +244,14 @@ static ngx_int_t
 ngx_http_entra_mdm_state_unusable(ngx_http_entra_mdm_policy_t *policy,
     ngx_err_t err, const char *why, ngx_log_t *log)
 {
+    ngx_uint_t  level;
+
     if (ngx_test_config && err == NGX_EACCES && geteuid() != 0) {
         ngx_log_error(NGX_LOG_WARN, log, err,
                       "the state \"%V\" of policy \"%V\" %s by this user: it "
                       "was not tested", &policy->state->path, &policy->name,
                       why);
-        return NGX_OK;
+        return NGX_DECLINED;
     }
 
     if (policy->live_redis) {
@@ -234,10 +259,14 @@ ngx_http_entra_mdm_state_unusable(ngx_http_entra_mdm_policy_t *policy,
                       "entra_mdm: the state \"%V\" of policy \"%V\" %s; it is "
                       "ignored, since Redis has the lists",
                       &policy->state->path, &policy->name, why);
-        return NGX_OK;
+        return NGX_DECLINED;
     }
 
-    ngx_log_error(NGX_LOG_EMERG, log, err,
+    /* a zone that has been published to is in force, and nginx goes on */
+
+    level = ngx_http_entra_mdm_zone(policy)->published ? NGX_LOG_ERR
+                                                       : NGX_LOG_EMERG;
+    ngx_log_error(level, log, err,
                   "the state \"%V\" of policy \"%V\" %s: mend it, restore it, "
                   "or move it away to begin with empty lists, or change "
                   "\"state\" in %V:%ui", &policy->state->path, &policy->name,
@@ -247,25 +276,23 @@ ngx_http_entra_mdm_state_unusable(ngx_http_entra_mdm_policy_t *policy,
 }
 
 
-ngx_int_t
-ngx_http_entra_mdm_state_load(ngx_http_entra_mdm_policy_t *policy,
-    ngx_log_t *log)
-{
-    bool                         ok;
-    char                         error[ENTRA_STATE_ERROR];
-    char                         why[ENTRA_STATE_ERROR + 16];
-    ngx_int_t                    rc;
-    entra_state_t                state;
-    ngx_http_entra_mdm_file_t    file;
-    ngx_http_entra_mdm_stamp_t   stamp;
+/* NGX_DECLINED: there is none, or none that can be used, but no error */
 
-    (void) ngx_http_entra_mdm_file_stamp(&policy->state->path, 1, &stamp);
+static ngx_int_t
+ngx_http_entra_mdm_state_read(ngx_http_entra_mdm_policy_t *policy,
+    entra_state_t *state, ngx_log_t *log)
+{
+    bool                        ok;
+    char                        error[ENTRA_STATE_ERROR];
+    char                        why[ENTRA_STATE_ERROR + 16];
+    ngx_int_t                   rc;
+    ngx_http_entra_mdm_file_t   file;
 
     rc = ngx_http_entra_mdm_file_read(&policy->state->path, ENTRA_STATE_MAX, 1,
                                       &file);
     if (rc == NGX_DECLINED) {
         /* the first start: empty lists */
-        return NGX_OK;
+        return NGX_DECLINED;
     }
 
     if (rc != NGX_OK) {
@@ -273,7 +300,7 @@ ngx_http_entra_mdm_state_load(ngx_http_entra_mdm_policy_t *policy,
                                                  log);
     }
 
-    ok = entra_state_read(file.text, &state, error);
+    ok = entra_state_read(file.text, state, error);
 
     free((void *) file.text.data);
 
@@ -281,6 +308,25 @@ ngx_http_entra_mdm_state_load(ngx_http_entra_mdm_policy_t *policy,
         *ngx_snprintf((u_char *) why, sizeof(why) - 1, "is damaged: %s", error)
             = '\0';
         return ngx_http_entra_mdm_state_unusable(policy, 0, why, log);
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_entra_mdm_state_load(ngx_http_entra_mdm_policy_t *policy,
+    ngx_log_t *log)
+{
+    ngx_int_t                    rc;
+    entra_state_t                state;
+    ngx_http_entra_mdm_stamp_t   stamp;
+
+    (void) ngx_http_entra_mdm_file_stamp(&policy->state->path, 1, &stamp);
+
+    rc = ngx_http_entra_mdm_state_read(policy, &state, log);
+    if (rc != NGX_OK) {
+        return rc == NGX_DECLINED ? NGX_OK : NGX_ERROR;
     }
 
     rc = ngx_http_entra_mdm_state_publish(policy, &state, log);
@@ -292,6 +338,33 @@ ngx_http_entra_mdm_state_load(ngx_http_entra_mdm_policy_t *policy,
     entra_state_free(&state);
 
     return rc;
+}
+
+
+void
+ngx_http_entra_mdm_state_adopt(ngx_http_entra_mdm_policy_t *policy,
+    ngx_log_t *log)
+{
+    ngx_int_t                     rc;
+    entra_state_t                 state;
+    ngx_http_entra_mdm_change_t   change;
+
+    if (ngx_http_entra_mdm_state_read(policy, &state, log) != NGX_OK) {
+        return;
+    }
+
+    ngx_http_entra_mdm_state_change(&state, &change);
+
+    do {
+        rc = ngx_http_entra_mdm_lists_publish(policy, &change, log);
+    } while (rc == NGX_AGAIN);
+
+    if (rc == NGX_OK) {
+        ngx_http_entra_mdm_state_lists(ngx_http_entra_mdm_zone(policy),
+                                       &state);
+    }
+
+    entra_state_free(&state);
 }
 
 
@@ -322,9 +395,9 @@ ngx_http_entra_mdm_state_unsaved(ngx_http_entra_mdm_policy_t *policy,
            || zone->source != saved->source
            || zone->feed.generation != saved->generation
            || zone->activities->last != saved->activities
-           || ngx_http_entra_mdm_drifted(zone->keys_fetched,
+           || ngx_http_entra_mdm_drifted(zone->keys_fetched.wall,
                                          saved->keys_fetched, drift)
-           || ngx_http_entra_mdm_drifted(zone->lists_updated,
+           || ngx_http_entra_mdm_drifted(zone->lists_updated.wall,
                                          saved->lists_updated, drift);
 }
 
@@ -378,7 +451,9 @@ ngx_http_entra_mdm_state_failure(ngx_http_entra_mdm_policy_t *policy,
         zone->state.stamp = state->save.stamp;
     }
 
-    if (zone->state.failing && ngx_time() - zone->state.told < 60) {
+    if (zone->state.failing
+        && ngx_http_entra_mdm_moment_age(&zone->state.told) < 60)
+    {
         return;
     }
 
@@ -389,7 +464,34 @@ ngx_http_entra_mdm_state_failure(ngx_http_entra_mdm_policy_t *policy,
                   &policy->name, state->save.why);
 
     zone->state.failing = 1;
-    zone->state.told = ngx_time();
+    ngx_http_entra_mdm_moment_set(&zone->state.told, ngx_time());
+}
+
+
+/* whoever has the lock is saving as well, if it does not take too long */
+
+static void
+ngx_http_entra_mdm_state_locked(ngx_http_entra_mdm_policy_t *policy,
+    ngx_log_t *log)
+{
+    ngx_http_entra_mdm_state_t  *state;
+
+    state = policy->state;
+
+    if (!state->locked_out) {
+        state->locked_out = 1;
+        state->locked = ngx_current_msec;
+    }
+
+    if (state->started && ngx_current_msec - state->locked < MAX_LOCKED) {
+        return;
+    }
+
+    ngx_cpystrn((u_char *) state->save.why,
+                (u_char *) "is in a directory that another process has locked",
+                sizeof(state->save.why));
+
+    ngx_http_entra_mdm_state_failure(policy, log);
 }
 
 
@@ -397,7 +499,18 @@ static void
 ngx_http_entra_mdm_state_outcome(ngx_http_entra_mdm_policy_t *policy,
     ngx_log_t *log)
 {
-    switch (policy->state->save.result) {
+    ngx_http_entra_mdm_saved_e  result;
+
+    result = policy->state->save.result;
+
+    if (result == NGX_HTTP_ENTRA_MDM_SAVE_BUSY) {
+        ngx_http_entra_mdm_state_locked(policy, log);
+        return;
+    }
+
+    policy->state->locked_out = 0;
+
+    switch (result) {
 
     case NGX_HTTP_ENTRA_MDM_SAVED:
         ngx_http_entra_mdm_state_success(policy, log);
@@ -407,7 +520,7 @@ ngx_http_entra_mdm_state_outcome(ngx_http_entra_mdm_policy_t *policy,
         ngx_http_entra_mdm_state_failure(policy, log);
         break;
 
-    default: /* BUSY, VOID */
+    default: /* VOID */
         break;
     }
 }

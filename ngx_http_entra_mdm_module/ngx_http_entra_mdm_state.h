@@ -49,9 +49,11 @@ struct ngx_http_entra_mdm_state_s {
     ngx_http_entra_mdm_save_t     save;
     ngx_msec_t                    next;         /* attempt, not before */
     ngx_uint_t                    failures;     /* in a row */
+    ngx_msec_t                    locked;       /* out since then */
 
     unsigned                      started:1;
     unsigned                      busy:1;       /* a thread is at it */
+    unsigned                      locked_out:1;
 };
 
 
@@ -76,6 +78,13 @@ ngx_int_t ngx_http_entra_mdm_state_directories(ngx_conf_t *cf,
  * lists are.
  */
 ngx_int_t ngx_http_entra_mdm_state_load(ngx_http_entra_mdm_policy_t *policy,
+    ngx_log_t *log);
+
+/*
+ * The lists of a state that a reload has added to a policy without any, for a
+ * zone that is in force; what cannot be read is told in the log.
+ */
+void ngx_http_entra_mdm_state_adopt(ngx_http_entra_mdm_policy_t *policy,
     ngx_log_t *log);
 
 /* worker 0 begins to save what changes; and saves what it has not yet */

@@ -416,6 +416,38 @@ ngx_http_entra_mdm_state_look(ngx_conf_t *cf,
 }
 
 
+/*
+ * The master gives the directory away by its name.  Where somebody else may
+ * put a symbolic link in its place, that would be any directory.
+ */
+
+static ngx_int_t
+ngx_http_entra_mdm_state_link(ngx_conf_t *cf,
+    ngx_http_entra_mdm_policy_t *policy)
+{
+    ngx_str_t        *directory;
+    ngx_file_info_t   fi;
+
+    directory = &policy->state->directory;
+
+    if (ngx_link_info(directory->data, &fi) == NGX_FILE_ERROR
+        || !ngx_is_link(&fi) || fi.st_uid == 0)
+    {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "the directory \"%V\" of \"state\" in policy \"%V\" is a "
+                  "symbolic link that is not root's, and what it points to "
+                  "would be given to the workers' user: remove it, and name "
+                  "one where only root may write, such as "
+                  "/var/lib/nginx/entra_mdm, in %V:%ui", directory,
+                  &policy->name, &policy->file, policy->line);
+
+    return NGX_ERROR;
+}
+
+
 ngx_int_t
 ngx_http_entra_mdm_state_directories(ngx_conf_t *cf,
     ngx_http_entra_mdm_main_conf_t *emmcf)
@@ -435,9 +467,16 @@ ngx_http_entra_mdm_state_directories(ngx_conf_t *cf,
 
     for (i = 0; i < emmcf->policies.nelts; i++) {
 
-        if (policy[i]->state == NULL
-            || ngx_file_info(policy[i]->state->directory.data, &fi)
-               == NGX_FILE_ERROR
+        if (policy[i]->state == NULL) {
+            continue;
+        }
+
+        if (ngx_http_entra_mdm_state_link(cf, policy[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (ngx_file_info(policy[i]->state->directory.data, &fi)
+            == NGX_FILE_ERROR
             || fi.st_uid == user)
         {
             continue;

@@ -173,10 +173,10 @@ ngx_http_entra_mdm_wait_end(ngx_http_entra_mdm_policy_t *policy)
 
 static ngx_uint_t
 ngx_http_entra_mdm_wait_ready(const ngx_http_entra_mdm_waiter_t *waiter,
-    const ngx_http_entra_mdm_zone_t *zone)
+    ngx_atomic_uint_t ended, ngx_atomic_uint_t generation)
 {
-    return waiter->ended != zone->fetch.ended
-           || waiter->generation != zone->keys_generation
+    return waiter->ended != ended
+           || waiter->generation != generation
            || (ngx_msec_int_t) (waiter->deadline - ngx_current_msec) <= 0;
 }
 
@@ -184,14 +184,17 @@ ngx_http_entra_mdm_wait_ready(const ngx_http_entra_mdm_waiter_t *waiter,
 static void
 ngx_http_entra_mdm_wait_look(ngx_event_t *ev)
 {
-    ngx_queue_t                  *q, *next, *waiting;
-    ngx_http_entra_mdm_zone_t    *zone;
-    ngx_http_entra_mdm_policy_t  *policy;
-    ngx_http_entra_mdm_waiter_t  *waiter;
+    ngx_queue_t                    *q, *next, *waiting;
+    ngx_atomic_uint_t               ended;
+    ngx_http_entra_mdm_policy_t    *policy;
+    ngx_http_entra_mdm_waiter_t    *waiter;
+    ngx_http_entra_mdm_snapshot_t   snapshot;
 
     policy = ev->data;
     waiting = &policy->keys->waiting;
-    zone = ngx_http_entra_mdm_zone(policy);
+    ended = ngx_http_entra_mdm_zone(policy)->fetch.ended;
+
+    ngx_http_entra_mdm_snapshot(policy, &snapshot);
 
     for (q = ngx_queue_head(waiting);
          q != ngx_queue_sentinel(waiting);
@@ -200,7 +203,8 @@ ngx_http_entra_mdm_wait_look(ngx_event_t *ev)
         next = ngx_queue_next(q);
         waiter = ngx_queue_data(q, ngx_http_entra_mdm_waiter_t, queue);
 
-        if (ngx_http_entra_mdm_wait_ready(waiter, zone)) {
+        if (ngx_http_entra_mdm_wait_ready(waiter, ended,
+                                          snapshot.keys_generation)) {
             ngx_http_entra_mdm_wait_wake(waiter);
         }
     }

@@ -15,9 +15,9 @@
    typed, then the text of the keys */
 
 typedef struct {
-    size_t  count[ENTRA_LISTS];
-    size_t  text;
-    size_t  unused;                     /* keeps the IDs aligned */
+    size_t             count[ENTRA_LISTS];
+    size_t             text;
+    ngx_atomic_uint_t  keys;            /* their generation */
 } ngx_http_entra_mdm_head_t;
 
 
@@ -221,6 +221,7 @@ ngx_http_entra_mdm_zone_take_over(ngx_http_entra_mdm_policy_t *policy,
         change.lists = mark.lists_known;
         change.source = mark.source;
         change.text = snapshot.keys;
+        change.keys_fetched = mark.keys_fetched;
 
         if (ngx_http_entra_mdm_zone_fits(policy, policy->zone->shm.size,
                                          change.list[ENTRA_CLIENT_IDS].count
@@ -235,10 +236,17 @@ ngx_http_entra_mdm_zone_take_over(ngx_http_entra_mdm_policy_t *policy,
     } while (!ngx_http_entra_mdm_snapshot_current(&old, &snapshot));
 
     zone->feed.generation = mark.generation;
-    zone->keys_fetched = mark.keys_fetched;
+    zone->keys_fetched = from->keys_fetched;
     zone->keys_source = from->keys_source;
-    zone->lists_updated = mark.lists_updated;
+    zone->lists_updated = from->lists_updated;
     zone->state.stamp = from->state.stamp;
+    zone->fetch = from->fetch;
+
+    if (zone->fetch.pid) {
+        /* what that one fetches is not for this zone */
+        zone->fetch.pid = 0;
+        zone->fetch.attempts = 0;
+    }
 
     return ngx_http_entra_mdm_activities_take_over(policy, &old);
 }
@@ -409,16 +417,51 @@ ngx_http_entra_mdm_zone_hour(ngx_http_entra_mdm_policy_t *policy,
 }
 
 
+/*** time ***/
+
+
+static time_t
+ngx_http_entra_mdm_steady(void)
+{
+    return (time_t) (ngx_current_msec / 1000);
+}
+
+
+void
+ngx_http_entra_mdm_moment_set(ngx_http_entra_mdm_moment_t *moment, time_t wall)
+{
+    moment->wall = wall;
+    moment->steady = ngx_http_entra_mdm_steady() - (ngx_time() - wall);
+}
+
+
+time_t
+ngx_http_entra_mdm_moment_age(const ngx_http_entra_mdm_moment_t *moment)
+{
+    time_t  age;
+
+    if (moment->wall == 0) {
+        /* whatever the clock says, even that this is 1970 */
+        return NGX_MAX_INT32_VALUE;
+    }
+
+    age = ngx_max(ngx_time() - moment->wall,
+                  ngx_http_entra_mdm_steady() - moment->steady);
+
+    return ngx_max(age, 0);
+}
+
+
 /*** reading ***/
 
 
 /* of a list, with what keeps the next one aligned */
 
 static size_t
-ngx_http_entra_mdm_list_size(const entra_list_t *list)
+ngx_http_entra_mdm_list_size(size_t count)
 {
-    return list->ids.count * sizeof(entra_guid_t)
-           + ((list->ids.count * sizeof(uint32_t) + 15) & ~(size_t) 15);
+    return count * sizeof(entra_guid_t)
+           + ((count * sizeof(uint32_t) + 15) & ~(size_t) 15);
 }
 
 
@@ -451,17 +494,19 @@ ngx_http_entra_mdm_snapshot(ngx_http_entra_mdm_policy_t *policy,
     for (i = 0; i < ENTRA_LISTS; i++) {
         list = &snapshot->lists.list[i];
 
-        list->ids.ids = (entra_guid_t *) p;
-        list->ids.count = head.count[i];
-        list->known = (zone->lists_known & (1u << i)) != 0;
+        /* one that is not known any more may still lie there */
 
+        list->known = (zone->lists_known & (1u << i)) != 0;
+        list->ids.ids = (entra_guid_t *) p;
+        list->ids.count = list->known ? head.count[i] : 0;
         list->ids.upper = (uint32_t *) (p + head.count[i]
                                             * sizeof(entra_guid_t));
 
-        p += ngx_http_entra_mdm_list_size(list);
+        p += ngx_http_entra_mdm_list_size(head.count[i]);
     }
 
     snapshot->keys = (entra_str_t) { (char *) p, head.text };
+    snapshot->keys_generation = head.keys;
 }
 
 
@@ -491,8 +536,8 @@ ngx_http_entra_mdm_zone_mark(ngx_http_entra_mdm_policy_t *policy,
     mark->lists_known = zone->lists_known;
     mark->source = zone->source;
     mark->generation = zone->feed.generation;
-    mark->keys_fetched = zone->keys_fetched;
-    mark->lists_updated = zone->lists_updated;
+    mark->keys_fetched = zone->keys_fetched.wall;
+    mark->lists_updated = zone->lists_updated.wall;
     mark->activities = zone->activities->last;
 
     ngx_http_entra_mdm_zone_unlock(policy);
@@ -587,6 +632,7 @@ ngx_http_entra_mdm_next(const ngx_http_entra_mdm_change_t *change,
     if (change->keys) {
         news->keys = !entra_str_eq(next->keys, change->text);
         next->keys = change->text;
+        next->keys_generation += news->keys;
     }
 }
 
@@ -605,8 +651,10 @@ ngx_http_entra_mdm_next_size(const ngx_http_entra_mdm_snapshot_t *next)
     }
 
     return sizeof(ngx_http_entra_mdm_head_t) + text
-           + ngx_http_entra_mdm_list_size(&next->lists.list[ENTRA_CLIENT_IDS])
-           + ngx_http_entra_mdm_list_size(&next->lists.list[ENTRA_TENANT_IDS]);
+           + ngx_http_entra_mdm_list_size(
+                 next->lists.list[ENTRA_CLIENT_IDS].ids.count)
+           + ngx_http_entra_mdm_list_size(
+                 next->lists.list[ENTRA_TENANT_IDS].ids.count);
 }
 
 
@@ -647,6 +695,7 @@ ngx_http_entra_mdm_next_write(ngx_http_entra_mdm_writer_t *writer,
     ngx_memzero(&head, sizeof(ngx_http_entra_mdm_head_t));
 
     head.text = next->keys.len;
+    head.keys = next->keys_generation;
 
     for (i = 0; i < ENTRA_LISTS; i++) {
         head.count[i] = next->lists.list[i].ids.count;
@@ -672,7 +721,20 @@ ngx_http_entra_mdm_next_write(ngx_http_entra_mdm_writer_t *writer,
 }
 
 
-/* takes a ticket, unless a later feed has begun, or keys have a new source */
+/* a later feed, fetch or configuration has begun: under the mutex */
+
+static ngx_uint_t
+ngx_http_entra_mdm_superseded(const ngx_http_entra_mdm_change_t *change,
+    const ngx_http_entra_mdm_zone_t *zone)
+{
+    return (change->epoch && change->epoch != zone->feed_epoch)
+           || (change->keys_source && change->keys_source != zone->keys_source)
+           || (change->keys_config && change->keys_config != zone->keys_config)
+           || (change->attempt && change->attempt != zone->fetch.attempts);
+}
+
+
+/* takes a ticket: from here on, whoever began before does not publish */
 
 static ngx_int_t
 ngx_http_entra_mdm_begin(ngx_http_entra_mdm_writer_t *writer,
@@ -685,9 +747,7 @@ ngx_http_entra_mdm_begin(ngx_http_entra_mdm_writer_t *writer,
 
     ngx_http_entra_mdm_zone_lock(writer->policy);
 
-    if ((change->epoch && change->epoch != zone->feed_epoch)
-        || (change->keys_source && change->keys_source != zone->keys_source))
-    {
+    if (ngx_http_entra_mdm_superseded(change, zone)) {
         ngx_http_entra_mdm_zone_unlock(writer->policy);
         return NGX_ABORT;
     }
@@ -733,8 +793,12 @@ ngx_http_entra_mdm_end(ngx_http_entra_mdm_writer_t *writer,
             zone->lists_known |= change->lists;
         }
 
+        if (change->keys) {
+            ngx_http_entra_mdm_moment_set(&zone->keys_fetched,
+                                          change->keys_fetched);
+        }
+
         zone->lists_generation += news->lists;
-        zone->keys_generation += news->keys;
     }
 
     ngx_http_entra_mdm_zone_unlock(writer->policy);

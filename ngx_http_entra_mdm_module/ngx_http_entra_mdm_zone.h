@@ -37,6 +37,18 @@ typedef struct ngx_http_entra_mdm_activities_s
 typedef struct ngx_http_entra_mdm_refusals_s  ngx_http_entra_mdm_refusals_t;
 
 
+/*
+ * A moment by two clocks: the one that an administrator may set, and that of
+ * ngx_current_msec, which only goes on, but not while the machine sleeps, nor
+ * over a restart.  What has grown old by either is old.
+ */
+
+typedef struct {
+    time_t                        wall;         /* since 1970; 0: never */
+    time_t                        steady;       /* seconds as well */
+} ngx_http_entra_mdm_moment_t;
+
+
 /* where the live lists in force come from */
 
 typedef enum {
@@ -99,7 +111,7 @@ typedef struct {
     ngx_atomic_t                  written;
     ngx_atomic_t                  failed;
     ngx_atomic_t                  failing;      /* the last one failed */
-    time_t                        told;         /* when the log said so */
+    ngx_http_entra_mdm_moment_t   told;         /* when the log said so */
 
     /* of worker 0: what the file holds, and which file that is */
     ngx_http_entra_mdm_mark_t     saved;
@@ -133,21 +145,20 @@ struct ngx_http_entra_mdm_zone_s {
     ngx_http_entra_mdm_refusals_t    *refusals;
 
     ngx_atomic_t                  published;    /* snapshots so far */
-    ngx_atomic_t                  writer;       /* ticket of the latest writer */
+    ngx_atomic_t                  writer;       /* the latest ticket */
     u_char                       *half[2];
     size_t                        room;         /* of each */
 
     /* changed with a snapshot, under the mutex */
-    ngx_atomic_t                  keys_generation;      /* 0: no keys yet */
     ngx_atomic_t                  lists_generation;
     ngx_uint_t                    lists_known;  /* bits: 1 << ENTRA_..._IDS */
     ngx_http_entra_mdm_source_e   source;
 
-    /* in seconds since 1970; 0: never */
-    time_t                        keys_fetched;
-    time_t                        lists_updated;
+    ngx_http_entra_mdm_moment_t   keys_fetched; /* with a snapshot as well */
+    ngx_http_entra_mdm_moment_t   lists_updated;
 
     uint32_t                      keys_source;  /* a hash of "jwks" */
+    ngx_atomic_t                  keys_config;  /* configurations so far */
     ngx_uint_t                    lists_left;   /* by a policy without any */
     ngx_http_entra_mdm_lease_t    fetch;
     ngx_atomic_t                  feed_epoch;   /* who may publish for Redis */
@@ -159,6 +170,7 @@ struct ngx_http_entra_mdm_zone_s {
 typedef struct {
     entra_lists_t                 lists;        /* point into the zone */
     entra_str_t                   keys;         /* JSON text */
+    ngx_atomic_uint_t             keys_generation;      /* 0: no keys yet */
     ngx_atomic_uint_t             number;
 } ngx_http_entra_mdm_snapshot_t;
 
@@ -172,9 +184,13 @@ typedef struct {
 
     ngx_uint_t                    keys;         /* unsigned  keys:1; */
     entra_str_t                   text;         /* "": none any more */
-    uint32_t                      keys_source;  /* of these keys, or 0 */
+    time_t                        keys_fetched; /* 0: never */
 
-    ngx_atomic_uint_t             epoch;        /* of a feed, or 0 */
+    /* only if these are the latest of the zone, or 0 */
+    uint32_t                      keys_source;
+    ngx_atomic_uint_t             keys_config;
+    ngx_atomic_uint_t             attempt;      /* of a fetch */
+    ngx_atomic_uint_t             epoch;        /* of a feed */
 
     /* only if the lists are those of that generation */
     ngx_uint_t                    expects;      /* unsigned  expects:1; */
@@ -236,8 +252,7 @@ ngx_uint_t ngx_http_entra_mdm_snapshot_current(
  *   NGX_OK        in force
  *   NGX_DECLINED  two of it do not fit the zone; the last one stays
  *   NGX_AGAIN     another process is publishing: try again in a moment
- *   NGX_ABORT     change->epoch is not the latest: another feed took over;
- *                 or the keys are of another source than the one in force
+ *   NGX_ABORT     another feed, fetch or configuration has taken over
  *   NGX_BUSY      the lists are not those of change->expected any more
  */
 ngx_int_t ngx_http_entra_mdm_zone_publish(ngx_http_entra_mdm_policy_t *policy,
@@ -246,6 +261,14 @@ ngx_int_t ngx_http_entra_mdm_zone_publish(ngx_http_entra_mdm_policy_t *policy,
 /* whether a snapshot with these lists would have room */
 ngx_uint_t ngx_http_entra_mdm_zone_takes(ngx_http_entra_mdm_policy_t *policy,
     const entra_lists_t *lists);
+
+/* wall may be a moment that has passed */
+void ngx_http_entra_mdm_moment_set(ngx_http_entra_mdm_moment_t *moment,
+    time_t wall);
+
+/* in seconds, never negative; that of what never was is very large */
+time_t ngx_http_entra_mdm_moment_age(
+    const ngx_http_entra_mdm_moment_t *moment);
 
 /* bytes used by the snapshot in force, and the most that one may have */
 size_t ngx_http_entra_mdm_zone_used(ngx_http_entra_mdm_policy_t *policy,

@@ -249,6 +249,36 @@ verdict('not by those of the last', http_get('/hang/', bearer => $good),
 $t->settle;
 
 
+# a reload leaves the source its name, but has it served from elsewhere: an
+# old worker, to which a message still comes, does not go to the old place
+
+$idp->answer('/keys/hang' => { body => $set },
+    '/keys/backoff' => { body => jwks($key, $stranger) });
+my $soon = $http =~ s/(keys\/hang)(?=;)/$1 min_interval=1s/r;
+my $late = mint($stranger, claims_v2());
+my $message = enroll_message($late);
+$t->change(http => $soon);
+$t->start;
+verdict('keys', http_get('/hang/', bearer => $good), $fleet,
+    '200 ok accepted 1');
+$c = http_connect();
+$c->send([ "POST /hang/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+    . "Content-Length: @{[ length $message ]}\r\n\r\n"
+    . substr $message, 0, 100 ]);
+ok($t->reload(http => $soon =~
+    s/(keys\/hang \{ internal; proxy_pass [^;]+)/$1\/keys\/backoff/r), 'reload');
+sleep 1.05;
+$idp->requests;
+$c->send([ substr $message, 100 ]);
+verdict('the message', $c->response, $fleet, '500 key_unknown refused 0');
+is($idp->requests, 0, 'has nothing fetched');
+verdict('new workers fetch', http_get('/hang/', bearer => $late), $fleet,
+    '200 ok accepted 1');
+is(join(' ', map { $_->uri } $idp->requests), '/keys/backoff',
+    'from the new place');
+$t->settle;
+
+
 # the worker that fetches dies
 
 sub fetching {

@@ -240,6 +240,15 @@ ok((wait_for { $idp->{seen} += $idp->requests; $idp->{seen} >= 3 }),
 verdict('by the new set', http_get('/', bearer => $other), $fleet,
     '401 key_unknown refused 0');
 
+$idp->answer('/keys' => { body => jwks($key), delay => 2 });
+$idp->requests;
+ok((wait_for { $idp->requests }), 'a fetch is under way, and slow');
+$from = time;
+verdict('nobody waits for it', http_get('/', bearer => $good), $fleet,
+    '200 ok accepted 1');
+cmp_ok(time - $from, '<', 1, 'as long as the keys are young');
+serve([$key]);
+
 my ($worker) = $t->workers;
 $t->expect_log(qr/worker process \d+ exited on signal 9/);
 for my $pid ($t->workers) {
@@ -257,6 +266,13 @@ ok($t->reload, "reload $_") for 1 .. 2;
 verdict('after the reload', http_get('/', bearer => $good), $fleet,
     '200 ok accepted 1');
 is($idp->requests, 0, 'a set younger than refresh is not fetched again');
+
+ok($t->reload(http => conf('refresh=1h min_interval=1s')
+    =~ s/jwks request/zone 3m; jwks request/gr), 'zones of another size');
+interval();
+verdict('after that reload', http_get('/', bearer => $good), $fleet,
+    '200 ok accepted 1');
+is($idp->requests, 0, 'nor one that a new zone has taken over');
 
 ok($t->reload(http => conf('refresh=1s min_interval=1s')), 'refresh=1s');
 ok((wait_for { $idp->requests }), 'an older one is');

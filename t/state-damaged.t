@@ -97,7 +97,7 @@ is($code, 0, 'two policies and one directory') or diag $said;
 unlike($said, qr/can accept nobody/, 'a state may fill the lists');
 
 SKIP: {
-    skip 'nothing is given away here', 6 if $user eq 'root';
+    skip 'nothing is given away here', 10 if $user eq 'root';
 
     mkdir $t->dir . '/shared';
     $t->write_file('shared/precious', '');
@@ -114,6 +114,18 @@ SKIP: {
     ($code, $said) = $t->nginx_t(user => 'nobody nogroup',
         http => $http =~ s/state\s+\S+;/state shared\/fleet.json;/r);
     is($code, 0, 'to another user, too') or diag $said;
+
+    mkdir $t->dir . '/victim';
+    symlink 'victim', $t->dir . '/trap';
+    system('chown', '-h', $user, $t->dir . '/trap') == 0 or die;
+    ($code, $said) = tried('state trap/fleet.json;');
+    isnt($code, 0, 'a symbolic link that the workers may have made: refused');
+    like($said, qr/is a symbolic link that is not root's/,
+        'a symbolic link that the workers may have made: says so');
+    is((stat $t->dir . '/victim')[4], 0, 'it points to root\'s, which stays so');
+    system('chown', '-h', 'root', $t->dir . '/trap') == 0 or die;
+    ($code, $said) = tried('state trap/fleet.json;');
+    is($code, 0, 'one of root\'s') or diag $said;
 }
 
 # What cannot be read stops nginx where it is the list, unless a zone holds

@@ -9,6 +9,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use Fcntl qw(LOCK_EX);
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -200,6 +201,22 @@ $t->write_file('keys.json', jwks($next));
 ok(state_with($t, sub { kids($_[0]) eq $next->kid }),
     'a temporary file that was left');
 ok(!-e "$path.tmp", 'is gone');
+
+# somebody has the lock, and does not let go
+
+open my $lock, '<', $t->dir . '/state' or die;
+flock $lock, LOCK_EX or die;
+$t->mark;
+$t->write_file('keys.json', jwks($key));
+ok($t->wait_for_log('has 1 keys'), 'locked out: other keys are in force');
+ok($t->wait_for_log(qr/\[error\].* is in a directory that another process has locked/),
+    'locked out: the log says so');
+is(kids(read_state($t)), $next->kid, 'locked out: nothing is written');
+close $lock;
+ok($t->wait_for_log('is saved again'), 'the lock is gone');
+is(kids(read_state($t)), $key->kid, 'saved');
+$t->write_file('keys.json', jwks($next));
+ok(state_with($t, sub { kids($_[0]) eq $next->kid }), 'and on');
 
 # whoever replaces worker 0 saves what changes
 

@@ -175,8 +175,28 @@ $t->start;
 verdict('no state', http_get('/', bearer => $good), $fleet,
     '403 audience_not_allowed refused 0');
 ok($t->reload(http => $http), 'with state');
-verdict('with state, an inherited zone', http_get('/', bearer => $good),
-    $fleet, '403 audience_not_allowed refused 0');
+in_force('with state, an inherited zone');
+ok(settled(), 'with state: saved');
+is("@{ read_state($t)->{client_ids} }", CLIENT_V2, 'as it was');
+
+# lists that were in force before a policy had none are not those of now
+
+ok($t->reload(http => $without), 'without');
+verdict('without state', http_get('/', bearer => $good), $fleet,
+    '403 audience_not_allowed refused 0');
+state_of(OTHER);
+ok($t->reload(http => $http), 'with state again');
+in_force('with state again', 1);
+ok($t->reload(http => $without), 'without');
+$t->write_file('state/fleet.json', 'no state at all');
+$t->mark;
+ok($t->reload(http => $http), 'with a damaged one');
+ok($t->wait_for_log(qr/\[error\] .*fleet\.json" of policy "fleet" is damaged/),
+    'the log says so');
+for my $token ($good, $other) {
+    verdict('nobody is listed', http_get('/', bearer => $token), $fleet,
+        '403 audience_not_allowed refused 0');
+}
 $t->stop;
 
 # the module replaced by another file
