@@ -60,6 +60,7 @@ typedef struct {
     entra_gather_t                       gather;
     char                                 cursor[32];
     uint32_t                             skipped;   /* logged last: a hash */
+    ngx_uint_t                           seen;      /* unsigned  seen:1; */
     ngx_uint_t                           wrong;     /* unsigned  wrong:1; */
     ngx_uint_t                           refused;   /* unsigned  refused:1; */
 } ngx_http_entra_mdm_redis_list_t;
