@@ -1,5 +1,4 @@
 #!/usr/bin/perl
-# once
 
 # What changes in Redis between two commands of the feed, which hears of no
 # change here, and looks only once a minute: it finds that itself.
