@@ -28,6 +28,7 @@
 
 #define MIN_BACKOFF   100               /* milliseconds */
 #define MAX_BACKOFF   3000
+#define BROKEN_OFF    1000              /* for one that has just been read */
 #define LOG_INTERVAL  60                /* seconds between like failures */
 #define MAX_MOVES     5
 
@@ -160,14 +161,20 @@ ngx_http_entra_mdm_feed_moved(ngx_http_entra_mdm_redis_feed_t *feed,
     entra_redis_host_t  moved;
 
     if (feed->redis->url.kind != ENTRA_REDIS_CLUSTER
-        || entra_redis_error(entra_str(why), &moved) != ENTRA_REDIS_MOVED
-        || feed->moves == MAX_MOVES
-        || ngx_http_entra_mdm_redis_find_moved(&feed->where, &moved) != NGX_OK)
+        || entra_redis_error(entra_str(why), &moved) != ENTRA_REDIS_MOVED)
     {
         return NGX_DECLINED;
     }
 
-    feed->moves++;
+    if (feed->moves++ == MAX_MOVES) {
+        /* after a pause the nodes may agree */
+        feed->moves = 0;
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_entra_mdm_redis_find_moved(&feed->where, &moved) != NGX_OK) {
+        return NGX_DECLINED;
+    }
 
     ngx_log_error(NGX_LOG_INFO, feed->log, 0,
                   "entra_mdm: redis \"%s\" of policy \"%V\" says %s",
@@ -206,6 +213,13 @@ ngx_http_entra_mdm_feed_failed(ngx_http_entra_mdm_redis_feed_t *feed,
     /* why may be a part of what is closed now */
 
     ngx_cpystrn((u_char *) text, (u_char *) why, sizeof(text));
+
+    if (feed->state == NGX_HTTP_ENTRA_MDM_FEED_FOLLOWING
+        && ngx_current_msec - feed->since < BROKEN_OFF)
+    {
+        /* a Redis that breaks off whenever it is read is not read so often */
+        feed->backoff = BROKEN_OFF;
+    }
 
     ngx_http_entra_mdm_feed_disconnect(feed);
     ngx_http_entra_mdm_feed_log_failure(feed, text);
@@ -256,6 +270,7 @@ ngx_http_entra_mdm_feed_connected(ngx_http_entra_mdm_redis_feed_t *feed)
     zone = ngx_http_entra_mdm_feed_zone(feed);
 
     feed->state = NGX_HTTP_ENTRA_MDM_FEED_FOLLOWING;
+    feed->since = ngx_current_msec;
     feed->backoff = MIN_BACKOFF;
     feed->moves = 0;
     feed->told = 0;

@@ -160,10 +160,16 @@ ngx_http_entra_mdm_feed_checked(ngx_http_entra_mdm_redis_where_t *where,
 {
     ngx_http_entra_mdm_redis_feed_t *feed = where->data;
 
-    /* that no Sentinel answers now is no reason to leave a working master */
+    /*
+     * That no Sentinel answers now is no reason to leave a working master;
+     * nor is another address of the same name.
+     */
 
     if (why == NULL
-        && ngx_strcmp(where->place.text, feed->where.place.text) != 0)
+        && (where->host.port != feed->where.host.port
+            || where->host.name.len != feed->where.host.name.len
+            || ngx_memcmp(where->host.name.data, feed->where.host.name.data,
+                          where->host.name.len) != 0))
     {
         ngx_http_entra_mdm_feed_failed(feed,
                                        "Sentinel names another master");

@@ -463,18 +463,51 @@ ngx_http_entra_mdm_redis_find_moved(ngx_http_entra_mdm_redis_where_t *where,
 /*** connecting ***/
 
 
+/*
+ * A server without AUTH repeats what it was sent: "ERR unknown command 'AUTH',
+ * with args beginning with: 'user' 'pass", cut anywhere.
+ */
+
+static size_t
+ngx_http_entra_mdm_redis_safe(ngx_http_entra_mdm_redis_conn_t *conn,
+    redisReply *reply)
+{
+    u_char  *args;
+
+    args = ngx_strnstr((u_char *) reply->str, "with args", reply->len);
+
+    if (args != NULL) {
+        return args - (u_char *) reply->str;
+    }
+
+    if (conn->secret->len
+        && memmem(reply->str, reply->len, conn->secret->data,
+                  conn->secret->len)
+           != NULL)
+    {
+        return 0;
+    }
+
+    return reply->len;
+}
+
+
 static void
 ngx_http_entra_mdm_redis_greeted(ngx_http_entra_mdm_redis_conn_t *conn,
     redisReply *reply)
 {
-    char  why[sizeof(conn->why)];
+    char    why[sizeof(conn->why)];
+    size_t  len;
 
     if (reply->type != REDIS_REPLY_ERROR) {
         return;
     }
 
+    len = ngx_http_entra_mdm_redis_safe(conn, reply);
+
     *ngx_snprintf((u_char *) why, sizeof(why) - 1, "login or database: %s",
-                  ngx_http_entra_mdm_redis_text(reply->str, reply->len))
+                  len ? ngx_http_entra_mdm_redis_text(reply->str, len)
+                      : "an error that repeats the password")
         = '\0';
 
     ngx_http_entra_mdm_redis_abandon(conn, why);
@@ -560,6 +593,8 @@ ngx_http_entra_mdm_redis_open(ngx_http_entra_mdm_redis_conn_t *conn,
     if (ngx_http_entra_mdm_redis_attach(conn, rc, ssl) != NGX_OK) {
         return NGX_ERROR;
     }
+
+    conn->secret = &redis->password;
 
     if (ngx_http_entra_mdm_redis_greet(conn, redis) != NGX_OK) {
         ngx_http_entra_mdm_redis_close(conn);

@@ -18,7 +18,18 @@
 #include "entra_escape.h"
 
 
-#define MAX_TEXT  200
+#define MAX_TEXT      200
+
+/* of one answer, however it is nested: a server may say what it likes */
+#define MAX_BYTES     (16 * 1024 * 1024)
+#define MAX_ELEMENTS  (256 * 1024)
+
+
+#if (HIREDIS_MAJOR >= 1)
+typedef size_t  ngx_http_entra_mdm_redis_elements_t;
+#else
+typedef int     ngx_http_entra_mdm_redis_elements_t;
+#endif
 
 
 static void ngx_http_entra_mdm_redis_read_handler(ngx_event_t *rev);
@@ -124,8 +135,61 @@ ngx_http_entra_mdm_redis_broken(ngx_http_entra_mdm_redis_conn_t *conn)
 
     why = conn->rc->errstr[0] ? conn->rc->errstr : "the connection ended";
 
+    if (conn->elements > MAX_ELEMENTS) {
+        why = "an answer of too many elements";
+    }
+
     ngx_http_entra_mdm_redis_abandon(conn,
                        ngx_http_entra_mdm_redis_text(why, ngx_strlen(why)));
+}
+
+
+/*** what an answer may be ***/
+
+
+static redisReplyObjectFunctions   ngx_http_entra_mdm_redis_functions;
+static void                     *(*ngx_http_entra_mdm_redis_array)(
+    const redisReadTask *task, ngx_http_entra_mdm_redis_elements_t n);
+
+
+/*
+ * hiredis takes memory for as many elements as are announced, and looks at
+ * each of them when it gives it back: seconds, for a line of ten bytes.
+ */
+
+static void *
+ngx_http_entra_mdm_redis_bounded_array(const redisReadTask *task,
+    ngx_http_entra_mdm_redis_elements_t n)
+{
+    ngx_http_entra_mdm_redis_conn_t *conn = task->privdata;
+
+    conn->elements += n;
+
+    if (conn->elements > MAX_ELEMENTS) {
+        /* to hiredis that is a lack of memory, which ends the connection */
+        return NULL;
+    }
+
+    return ngx_http_entra_mdm_redis_array(task, n);
+}
+
+
+static void
+ngx_http_entra_mdm_redis_bound(ngx_http_entra_mdm_redis_conn_t *conn,
+    redisReader *reader)
+{
+    if (ngx_http_entra_mdm_redis_array == NULL) {
+        ngx_http_entra_mdm_redis_array = reader->fn->createArray;
+        ngx_http_entra_mdm_redis_functions = *reader->fn;
+        ngx_http_entra_mdm_redis_functions.createArray =
+                                     ngx_http_entra_mdm_redis_bounded_array;
+    }
+
+    reader->fn = &ngx_http_entra_mdm_redis_functions;
+    reader->privdata = conn;
+
+    conn->bytes = 0;
+    conn->elements = 0;
 }
 
 
@@ -180,21 +244,42 @@ ngx_http_entra_mdm_redis_dispatch(ngx_http_entra_mdm_redis_conn_t *conn,
 }
 
 
+static ngx_int_t
+ngx_http_entra_mdm_redis_read_more(ngx_http_entra_mdm_redis_conn_t *conn)
+{
+    redisReader  *reader;
+
+    reader = conn->rc->reader;
+
+    conn->bytes -= reader->len - reader->pos;
+
+    if (redisBufferRead(conn->rc) != REDIS_OK) {
+        ngx_http_entra_mdm_redis_broken(conn);
+        return NGX_ERROR;
+    }
+
+    conn->bytes += reader->len - reader->pos;
+
+    return NGX_OK;
+}
+
+
 /* a handler may close the connection, open it anew, and even free it */
 
 static void
 ngx_http_entra_mdm_redis_read(ngx_http_entra_mdm_redis_conn_t *conn)
 {
-    void        *reply;
-    ngx_uint_t   closed;
+    void         *reply;
+    ngx_uint_t    closed;
+    redisReader  *reader;
 
-    if (redisBufferRead(conn->rc) != REDIS_OK) {
-        ngx_http_entra_mdm_redis_broken(conn);
+    if (ngx_http_entra_mdm_redis_read_more(conn) != NGX_OK) {
         return;
     }
 
     closed = 0;
     conn->closing = &closed;
+    reader = conn->rc->reader;
 
     do {
         if (redisGetReplyFromReader(conn->rc, &reply) != REDIS_OK) {
@@ -204,8 +289,17 @@ ngx_http_entra_mdm_redis_read(ngx_http_entra_mdm_redis_conn_t *conn)
 
         if (reply == NULL) {
             conn->closing = NULL;
+
+            if (conn->bytes > MAX_BYTES) {
+                ngx_http_entra_mdm_redis_abandon(conn,
+                                               "an answer of too many bytes");
+            }
+
             return;
         }
+
+        conn->bytes = reader->len - reader->pos;
+        conn->elements = 0;
 
         ngx_http_entra_mdm_redis_dispatch(conn, reply);
 
@@ -413,6 +507,8 @@ ngx_http_entra_mdm_redis_attach(ngx_http_entra_mdm_redis_conn_t *conn,
     conn->closing = NULL;
     conn->first = 0;
     conn->pending = 0;
+
+    ngx_http_entra_mdm_redis_bound(conn, rc->reader);
 
     ngx_memzero(&conn->timer, sizeof(ngx_event_t));
 

@@ -39,6 +39,8 @@ struct ngx_http_entra_mdm_redis_conn_s {
     void                                *ssl;       /* of rc; NULL: no TLS */
     ngx_uint_t                           connected; /* unsigned  :1; */
     ngx_uint_t                          *closing;   /* set when it is closed */
+    size_t                               bytes;     /* of the answer so far */
+    size_t                               elements;
 
     /* who waits for an answer, a ring */
     ngx_http_entra_mdm_redis_reply_pt    waiting[
@@ -47,6 +49,7 @@ struct ngx_http_entra_mdm_redis_conn_s {
     ngx_uint_t                           pending;
 
     ngx_event_t                          timer;
+    const ngx_str_t                     *secret;    /* what it was told */
     char                                 why[256];
 
     /* set by the owner before it is opened */

@@ -47,6 +47,7 @@ struct ngx_http_entra_mdm_redis_feed_s {
     ngx_event_t                        ear;
     ngx_atomic_uint_t                  poked;       /* heard so often */
     ngx_msec_t                         backoff;
+    ngx_msec_t                         since;       /* FOLLOWING */
     ngx_uint_t                         moves;       /* without a load between */
 
     ngx_uint_t                         was;         /* connected before */

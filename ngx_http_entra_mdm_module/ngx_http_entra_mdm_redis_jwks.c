@@ -19,7 +19,9 @@ static void
 ngx_http_entra_mdm_redis_keys_read(ngx_http_entra_mdm_redis_conn_t *conn,
     redisReply *reply)
 {
+    int64_t                           bad;
     ngx_int_t                         rc;
+    ngx_log_t                         log;
     entra_str_t                       text;
     ngx_http_entra_mdm_redis_load_t  *load;
 
@@ -38,8 +40,18 @@ ngx_http_entra_mdm_redis_keys_read(ngx_http_entra_mdm_redis_conn_t *conn,
 
     text = (entra_str_t) { reply->str, reply->len };
 
+    /* one that was no good is tried again, but that is told once */
+
+    log = *load->log;
+    bad = NGX_HTTP_ENTRA_MDM_REDIS_KEYS_BAD
+          - (int64_t) ngx_crc32_long((u_char *) text.data, text.len);
+
+    if (load->keys_told == bad) {
+        log.log_level = NGX_LOG_EMERG;
+    }
+
     rc = ngx_http_entra_mdm_keys_publish(load->policy, text, 0,
-                                         load->policy->epoch, load->log);
+                                         load->policy->epoch, &log);
 
     if (rc == NGX_ABORT) {
         ngx_http_entra_mdm_redis_load_end(load,
@@ -53,7 +65,8 @@ ngx_http_entra_mdm_redis_keys_read(ngx_http_entra_mdm_redis_conn_t *conn,
     }
 
     load->keys_good = (rc == NGX_OK);
-    load->keys_told = NGX_HTTP_ENTRA_MDM_REDIS_KEYS_GOOD;
+    load->keys_told = rc == NGX_ERROR || rc == NGX_DECLINED
+                      ? bad : NGX_HTTP_ENTRA_MDM_REDIS_KEYS_GOOD;
 
     ngx_http_entra_mdm_redis_load_next(load);
 }

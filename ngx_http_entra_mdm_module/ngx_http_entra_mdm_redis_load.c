@@ -165,6 +165,7 @@ ngx_http_entra_mdm_redis_load_start(ngx_event_t *ev)
 
     for (i = 0; i < ENTRA_LISTS; i++) {
         entra_gather_free(&load->list[i].gather);
+        load->list[i].seen = 0;
         load->list[i].cursor[0] = '0';
         load->list[i].cursor[1] = '\0';
     }
@@ -380,6 +381,29 @@ ngx_http_entra_mdm_redis_lost(ngx_http_entra_mdm_redis_load_t *load)
 }
 
 
+/*
+ * A Set that exists has members, and one that does not has none: what was
+ * found otherwise has changed meanwhile.  It is read again, since a feed that
+ * only polls would not hear of that for long.
+ */
+
+static void
+ngx_http_entra_mdm_redis_contradicted(ngx_http_entra_mdm_redis_load_t *load)
+{
+    ngx_uint_t  i, bit;
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+        bit = load->publish & (1u << i);
+
+        if (bit && load->list[i].seen != ((load->exist & bit) != 0)) {
+            load->dirty |= bit;
+            load->publish &= ~bit;
+            load->partial = 1;
+        }
+    }
+}
+
+
 static void
 ngx_http_entra_mdm_redis_generation_read(
     ngx_http_entra_mdm_redis_conn_t *conn, redisReply *reply)
@@ -399,6 +423,13 @@ ngx_http_entra_mdm_redis_generation_read(
         && !ngx_http_entra_mdm_redis_wrong_type(reply))
     {
         ngx_http_entra_mdm_redis_load_error(load, reply);
+        return;
+    }
+
+    if (zone->feed_epoch != load->policy->epoch) {
+        /* what this Redis has lost or not is no longer the question */
+        ngx_http_entra_mdm_redis_load_end(load,
+                                NGX_HTTP_ENTRA_MDM_REDIS_SUPERSEDED, NULL);
         return;
     }
 
@@ -428,6 +459,7 @@ ngx_http_entra_mdm_redis_generation_read(
         load->partial = 1;
     }
 
+    ngx_http_entra_mdm_redis_contradicted(load);
     ngx_http_entra_mdm_redis_load_publish(load);
 }
 
@@ -528,6 +560,21 @@ ngx_http_entra_mdm_redis_publish_first(ngx_http_entra_mdm_redis_load_t *load)
 }
 
 
+/* a list that did not fit may do so beside a shorter one */
+
+static void
+ngx_http_entra_mdm_redis_publish_refused(ngx_http_entra_mdm_redis_load_t *load)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+        if (load->list[i].refused && !(load->publish & (1u << i))) {
+            load->dirty |= 1u << i;
+        }
+    }
+}
+
+
 /* what was read is in force, all of it */
 
 static void
@@ -553,15 +600,20 @@ ngx_http_entra_mdm_redis_load_held(ngx_http_entra_mdm_redis_load_t *load)
 static void
 ngx_http_entra_mdm_redis_load_publish(ngx_http_entra_mdm_redis_load_t *load)
 {
-    ngx_int_t                     rc;
-    ngx_uint_t                    i;
-    ngx_http_entra_mdm_zone_t    *zone;
-    ngx_http_entra_mdm_change_t   change;
+    size_t                          before;
+    ngx_int_t                       rc;
+    ngx_uint_t                      i;
+    ngx_http_entra_mdm_zone_t      *zone;
+    ngx_http_entra_mdm_change_t     change;
+    ngx_http_entra_mdm_snapshot_t   snapshot;
 
     zone = ngx_http_entra_mdm_zone(load->policy);
 
     while (load->publish) {
         i = ngx_http_entra_mdm_redis_publish_first(load);
+
+        ngx_http_entra_mdm_snapshot(load->policy, &snapshot);
+        before = snapshot.lists.list[i].ids.count;
 
         ngx_memzero(&change, sizeof(ngx_http_entra_mdm_change_t));
 
@@ -586,6 +638,10 @@ ngx_http_entra_mdm_redis_load_publish(ngx_http_entra_mdm_redis_load_t *load)
         zone->feed.refused += rc == NGX_DECLINED;
         load->list[i].refused = rc == NGX_DECLINED;
         load->publish &= ~(1u << i);
+
+        if (rc == NGX_OK && change.list[i].count < before) {
+            ngx_http_entra_mdm_redis_publish_refused(load);
+        }
     }
 
     ngx_http_entra_mdm_redis_load_held(load);

@@ -26,6 +26,7 @@
 /* what was told of the key set last: a length that it must not have, or */
 #define NGX_HTTP_ENTRA_MDM_REDIS_KEYS_GOOD   -1
 #define NGX_HTTP_ENTRA_MDM_REDIS_KEYS_WRONG  -2     /* not a String */
+#define NGX_HTTP_ENTRA_MDM_REDIS_KEYS_BAD    -3     /* or less: a text's hash */
 
 
 typedef struct ngx_http_entra_mdm_redis_load_s  ngx_http_entra_mdm_redis_load_t;
@@ -61,6 +62,7 @@ typedef struct {
     entra_gather_t                       gather;
     char                                 cursor[32];
     uint32_t                             skipped;   /* logged last: a hash */
+    ngx_uint_t                           seen;      /* unsigned  seen:1; */
     ngx_uint_t                           wrong;     /* unsigned  wrong:1; */
     ngx_uint_t                           refused;   /* unsigned  refused:1; */
 } ngx_http_entra_mdm_redis_list_t;

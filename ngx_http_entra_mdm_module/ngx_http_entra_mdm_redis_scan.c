@@ -155,6 +155,54 @@ ngx_http_entra_mdm_redis_scan_done(ngx_http_entra_mdm_redis_load_t *load)
 }
 
 
+/*
+ * What can never fit is not read to its end, which may be far away.  A scan
+ * may repeat members, and only merging finds that: hence the half.
+ */
+
+static ngx_uint_t
+ngx_http_entra_mdm_redis_scan_hopeless(ngx_http_entra_mdm_redis_load_t *load)
+{
+    size_t           i, count, most;
+    entra_gather_t  *gather;
+
+    gather = &load->list[load->scanned].gather;
+    most = ngx_http_entra_mdm_zone(load->policy)->room / sizeof(entra_typed_t);
+    count = 0;
+
+    for (i = 0; i < gather->runs; i++) {
+        count += gather->run[i].count;
+    }
+
+    return count / 2 > most;
+}
+
+
+static void
+ngx_http_entra_mdm_redis_scan_refuse(ngx_http_entra_mdm_redis_load_t *load)
+{
+    ngx_http_entra_mdm_zone_t        *zone;
+    ngx_http_entra_mdm_redis_list_t  *list;
+
+    zone = ngx_http_entra_mdm_zone(load->policy);
+    list = &load->list[load->scanned];
+
+    ngx_log_error(NGX_LOG_ERR, load->log, 0,
+                  "entra_mdm: key \"%V\" of policy \"%V\" in Redis has more "
+                  "than %uz IDs and does not fit the zone twice: raise "
+                  "\"zone\"; the last list stays in force",
+                  &load->policy->redis->keys[load->scanned],
+                  &load->policy->name, zone->room / sizeof(entra_typed_t));
+
+    entra_gather_free(&list->gather);
+
+    list->refused = 1;
+    zone->feed.refused++;
+
+    ngx_http_entra_mdm_redis_load_next(load);
+}
+
+
 /* sorts and merges a piece, lets others have their turn, and goes on */
 
 void
@@ -178,6 +226,11 @@ ngx_http_entra_mdm_redis_load_work(ngx_event_t *ev)
 
     case ENTRA_GATHER_IDLE:
         break;
+    }
+
+    if (ngx_http_entra_mdm_redis_scan_hopeless(load)) {
+        ngx_http_entra_mdm_redis_scan_refuse(load);
+        return;
     }
 
     if (ngx_strcmp(list->cursor, "0") != 0) {
@@ -208,6 +261,8 @@ ngx_http_entra_mdm_redis_batch(ngx_http_entra_mdm_redis_load_t *load,
     if (members->elements == 0) {
         return NGX_OK;
     }
+
+    load->list[load->scanned].seen = 1;
 
     entries = ngx_alloc(members->elements * sizeof(entra_typed_t), load->log);
     if (entries == NULL) {

@@ -103,6 +103,19 @@ for ([ "redis://plain:battery-staple\@$address", 'a wrong password' ],
     is(said(token(CLIENT_V2)), 'ok', "$name: the configuration counts");
 }
 
+# a server without AUTH repeats what it was told
+
+my $deaf = EntraMDM::Redis->new($t, 'deaf', conf => 'rename-command AUTH ""');
+for my $name (qw(plain long)) {
+    $t->mark;
+    $t->write_file('plain', $password{$name});
+    serve('redis://127.0.0.1:%%PORT_deaf%% user=u password_file=%%DIR%%/plain');
+    like($t->wait_for_log(qr/\[error\].*login/), qr/unknown command 'AUTH'/,
+        "no AUTH, $name: logged");
+    unlike($t->new_log, qr/with args|x{30}|correct-horse/,
+        "no AUTH, $name: without the password");
+}
+
 # a password that is changed in its file counts after a reload
 
 $t->write_file('plain', 'not yet');

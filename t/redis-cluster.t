@@ -11,6 +11,7 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 
+use EntraMDM::Between;
 use EntraMDM::File qw(wait_for);
 use EntraMDM::Live;
 use EntraMDM::Nginx;
@@ -76,6 +77,19 @@ everywhere(token(guid(4)), 'ok', 'killed: a change afterwards', 30);
 
 $cluster->cmd(DEL => $key, list('tenant_ids'));
 everywhere(token(guid(4)), 'audience_not_allowed', 'DEL');
+
+# nodes that name each other for a while are asked again
+
+my $between = EntraMDM::Between->new($t, 'between',
+    ($cluster->others($key))[0]);
+$between->says('-MOVED 1 127.0.0.1:' . $t->port('between') . "\r\n");
+ok($t->reload(http => live_http(
+    'redis redis-cluster://127.0.0.1:%%PORT_between%% timeout=1s;')),
+    'a node that names itself');
+ok((wait_for { $between->connections > 20 } 30), 'it is asked again and again');
+$between->honest;
+let_in($cluster, guid(5));
+everywhere(token(guid(5)), 'ok', 'then it names the right one', 20);
 
 # what nginx -t says
 

@@ -10,7 +10,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use Test::More;
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(sleep time);
 
 use EntraMDM::Between;
 use EntraMDM::File qw(wait_for);
@@ -90,4 +90,61 @@ for my $name ('closes', 'says OK to everything') {
         "$name: the feed goes on trying");
 }
 
+# what is too much is not waited for, and delays nobody when it is given back
+
+my %much = (
+    'announces a list of all it can' => "*2147483647\r\n:1\r\n",
+    'nests lists of many' => "*200000\r\n" x 5,
+    'sends a string of megabytes' => "\$100000000\r\n" . 'x' x 40_000_000,
+);
+
+for my $name (sort keys %much) {
+    $t->mark;
+    $between->says($much{$name});
+    ok($t->reload, "$name: a feed that has told nothing yet");
+    ok($t->wait_for_log(qr/\[error\].*an answer of too many/),
+        "$name: is told so");
+    cmp_ok(slowest(), '<', 1.5, "$name: which delays no request");
+    everywhere(token(guid(1)), 'ok', "$name: the last list stays");
+    $between->honest;
+    let_in($redis, guid(++our $New, 9));
+    everywhere(token(guid($New, 9)), 'ok',
+        "$name: then the real one is followed");
+}
+
+# a list without end is refused before it fills the memory
+
+my $n = 0;
+my %answer = (
+    CLIENT => sub { $_[1] eq 'ID' ? ":1\r\n" : "+OK\r\n" },
+    SUBSCRIBE => sub { "*3\r\n\$9\r\nsubscribe\r\n\$1\r\na\r\n:1\r\n" },
+    PING => sub { "+PONG\r\n" }, EXISTS => sub { ":1\r\n" },
+    GET => sub { "\$1\r\n1\r\n" },
+    SSCAN => sub { "*2\r\n\$1\r\n7\r\n*1000\r\n" . join '',
+        map { "\$36\r\n" . guid(++$n, 8) . "\r\n" } 1 .. 1000 },
+);
+$t->mark;
+$between->says(sub { ($answer{$_[0]} // sub { "-ERR no\r\n" })->(@_) });
+like($t->wait_for_log(qr/\[error\].*does not fit/), qr/fleet.*raise "zone"/,
+    'a list without end: refused');
+everywhere(token(guid(1)), 'ok', 'a list without end: the last list stays');
+$between->honest;
+let_in($redis, guid(3));
+everywhere(token(guid(3)), 'ok', 'a list without end: then the real one');
+
 $t->done;
+
+
+# of the answers of both workers, for a while
+
+sub slowest {
+    my ($until, $slowest) = (time + 1, 0);
+
+    do {
+        my $from = time;
+        said(token(CLIENT_V2));
+        my $took = time - $from;
+        $slowest = $took if $took > $slowest;
+    } while (time < $until);
+    return $slowest;
+}

@@ -10,6 +10,7 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 
+use EntraMDM::File qw(wait_for);
 use EntraMDM::HTTP;
 use EntraMDM::Live;
 use EntraMDM::Nginx;
@@ -18,7 +19,7 @@ use EntraMDM::Soap;
 use EntraMDM::Token;
 
 my $t = EntraMDM::Nginx->new(workers => 2, http => live_http(
-    'redis redis://127.0.0.1:%%PORT_redis%%;', jwks => 'redis'));
+    'redis redis://127.0.0.1:%%PORT_redis%% poll=200ms;', jwks => 'redis'));
 my $redis = EntraMDM::Redis->new($t, 'redis');
 my $next = new_key();
 my $key = list('jwks');
@@ -71,6 +72,10 @@ for my $name (sort keys %bad) {
     like($t->wait_for_log(qr/\[error\]/), qr/fleet/, "$name: logged");
     stays($redis, $token{first}, 'ok', "$name: the last keys stay");
     everywhere($token{next}, 'key_unknown', "$name: no others");
+
+    my $polls = polls();
+    ok((wait_for { polls() > $polls + 3 }), "$name: looked at again");
+    is(scalar lines(qr/\[error\]/), 1, "$name: and told once");
 }
 $t->mark;
 $redis->cmd(SET => $key, $bad{'too large'});
@@ -108,3 +113,9 @@ $redis->cmd(SET => $key, jwks(key()));
 everywhere($token{first}, 'ok', 'Redis is back');
 
 $t->done;
+
+
+sub polls {
+    my ($n) = $redis->cmd(qw(INFO commandstats)) =~ /cmdstat_strlen:calls=(\d+)/;
+    return $n // 0;
+}

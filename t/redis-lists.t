@@ -296,6 +296,20 @@ $redis->cmd(SREM => $key, guid(8));
 ok((wait_for { says('/small', guid(8)) eq 'audience_not_allowed' }),
     'too many: and another');
 
+# what fits again, since the other list makes room
+
+my $other_key = list('tenant_ids', 'small');
+$redis->cmd(DEL => $key);
+$redis->cmd(SADD => $other_key, map { guid($_, 1) } 1 .. $n - 400);
+ok((wait_for { said(token(CLIENT_V2, guid($n - 400, 1)), '/small') eq 'ok' }),
+    'room: one list');
+$t->mark;
+$redis->cmd(SADD => $key, map { guid($_) } 1 .. 600);
+ok($t->wait_for_log(qr/\[error\].*small.*does not fit/), 'room: not for both');
+is(says('/small', guid(1)), 'audience_not_allowed', 'room: refused whole');
+$redis->cmd(DEL => $other_key);
+ok((wait_for { says('/small', guid(600)) eq 'ok' }), 'room: for the other');
+
 $t->done;
 
 

@@ -7,6 +7,11 @@ package EntraMDM::Between;
 #   $between->says("+OK\r\n");          # answers so to whatever it is sent
 #   $between->says(undef, 3);           # closes at the third command
 #   $between->mutes;                    # honest, but lets no message through
+#   $between->mutes(SSCAN => sub { }, EXISTS => sub { });
+#
+# The latter calls the first function, in a process of its own, before the
+# first SSCAN goes on, then the second before the next EXISTS.  says() also
+# takes a function that is given a command, a list of words, and answers it.
 #
 # Each of them begins with new connections.  connections() and answered()
 # tell how many came since, and how many commands were answered with it.
@@ -34,7 +39,11 @@ sub new {
 }
 
 sub honest { my ($self) = @_; return $self->run(0) }
-sub mutes  { my ($self) = @_; return $self->run(0, undef, 1) }
+
+sub mutes {
+    my ($self, @before) = @_;
+    return $self->run(0, undef, 1, @before);
+}
 
 sub says {
     my ($self, $bytes, $from_command) = @_;
@@ -61,10 +70,11 @@ sub DESTROY {
 
 
 sub run {
-    my ($self, $from_command, $bytes, $mute) = @_;
+    my ($self, $from_command, $bytes, $mute, @before) = @_;
 
     $self->stop;
     $self->{mute} = $mute;
+    $self->{before} = \@before;
     spew($self->{log}, '');
     my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
         LocalPort => $self->{port}, Listen => 128, ReuseAddr => 1)
@@ -110,11 +120,31 @@ sub pass {
                 >= $from_command)
     {
         $self->happened('a');
+        $answer = join '', map { $answer->(@$_) } commands($bytes)
+            if ref $answer;
         defined $answer ? syswrite $socket, $answer
                         : $self->end($socket, $peer);
+
+    } elsif ($self->{client}{$socket}) {
+        while (@{ $self->{before} }
+               && $bytes =~ /^\Q$self->{before}[0]\E\r$/m)
+        {
+            shift @{ $self->{before} };
+            shift(@{ $self->{before} })->();
+        }
+        syswrite $peer, $bytes;
+
     } elsif (!$self->{mute} || $bytes !~ /^\$7\r\nmessage\r$/m) {
         syswrite $peer, $bytes;
     }
+}
+
+# Commands come whole: they are short.
+
+sub commands {
+    my ($bytes) = @_;
+    return map { [ /^\$\d+\r\n(.*?)\r$/mg ] } split /^\*\d+\r\n/m, $bytes
+        =~ s/^\*\d+\r\n//r;
 }
 
 sub end {
