@@ -1,0 +1,72 @@
+#!/usr/bin/perl
+
+# Clients that are gone when the API answers: nothing is used that went with
+# them, and the worker lives on.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Socket qw(SOL_SOCKET SO_LINGER);
+use Test::More;
+
+use EntraMDM::Api;
+use EntraMDM::File qw(wait_for);
+use EntraMDM::HTTP;
+use EntraMDM::Nginx;
+use EntraMDM::Token;
+use EntraMDM::Verdict;
+
+my $t = EntraMDM::Nginx->new(http => fleet_policy() . api_conf());
+
+$t->write_file('keys.json', jwks(new_key()));
+$t->start;
+
+my ($worker) = $t->workers;
+my $client = guid(1);
+my $path = "${EntraMDM::Api::Location}config";
+my $head = "Host: $EntraMDM::HTTP::Host\r\nX-Role: admin\r\n";
+
+sub change {
+    my ($body, $length) = @_;
+    return "PATCH $path HTTP/1.1\r\n${head}Content-Type: application/json\r\n"
+        . "Content-Length: " . ($length // length $body) . "\r\n\r\n$body";
+}
+
+
+# The worker sleeps until all has been sent and the client is gone.  Of two
+# requests at once, the answer to the first is refused by the client's system,
+# so that the second one cannot be answered any more.
+
+sub leave {
+    my (@requests) = @_;
+    my $c = http_connect();
+
+    kill STOP => $worker;
+    $c->send([ join '', @requests ]);
+    close $c->{socket};
+    kill CONT => $worker;
+}
+
+my $get = "GET $path HTTP/1.1\r\n$head\r\n";
+
+for my $what (
+    [ 'a change', change($JSON::PP::VERSION
+        ? json()->encode(lists([$client], undef)) : '') ],
+    [ 'one that changes nothing', change('{"mdm":{}}') ],
+    [ 'no JSON', change('{') ],
+    [ 'a reading', $get ],
+)
+{
+    my ($name, $request) = @$what;
+
+    leave($get, $request);
+    is((api(GET => 'config'))[0], 200, "$name: somebody else is answered");
+    is(($t->workers)[0], $worker, "$name: by the same worker");
+}
+
+is_lists('what was sent in whole was done', [$client], []);
+
+$t->done;
