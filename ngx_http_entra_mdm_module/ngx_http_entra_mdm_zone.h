@@ -146,6 +146,7 @@ struct ngx_http_entra_mdm_zone_s {
     /* in seconds since 1970; 0: never */
     time_t                        keys_fetched;
     time_t                        lists_updated;
+    time_t                        moved;        /* into a zone of another size */
 
     uint32_t                      keys_source;  /* a hash of "jwks" */
     ngx_uint_t                    lists_left;   /* by a policy without any */
@@ -237,7 +238,8 @@ ngx_uint_t ngx_http_entra_mdm_snapshot_current(
  *   NGX_DECLINED  two of it do not fit the zone; the last one stays
  *   NGX_AGAIN     another process is publishing: try again in a moment
  *   NGX_ABORT     change->epoch is not the latest: another feed took over;
- *                 or the keys are of another source than the one in force
+ *                 or the keys are of another source than the one in force;
+ *                 or a reload has taken the lists that were expected elsewhere
  *   NGX_BUSY      the lists are not those of change->expected any more
  */
 ngx_int_t ngx_http_entra_mdm_zone_publish(ngx_http_entra_mdm_policy_t *policy,

@@ -69,4 +69,32 @@ for my $what (
 
 is_lists('what was sent in whole was done', [$client], []);
 
+
+# half a body, then a reload: the old worker still has the request, but its
+# lists may be nobody's any more
+
+for my $case ([ 'the same zone', '', 200 ], [ 'a larger zone', 'zone 4m;', 503 ])
+{
+    my ($name, $zone, $expected) = @$case;
+    my $c = http_connect();
+    my $body = json()->encode(lists([ $client, guid($expected) ], undef));
+
+    $c->send([ change('', length $body)
+        =~ s/\r\n\r\n/\r\nExpect: 100-continue\r\n\r\n/r ]);
+    ok((wait_for { $c->fill(0); $c->{in} =~ s/^HTTP.*100 Continue\r\n\r\n// }),
+        "$name: the API waits for the body");
+    ok($t->reload(http => fleet_policy($zone) . api_conf()), "$name: reload");
+    $c->send([$body]);
+
+    my $r = $c->response;
+    is($r->status, $expected, "$name: $expected") or diag $r->raw;
+    is(scalar @{ (api(GET => 'config'))[1]{mdm}{windows_entra_client_ids} }, 2,
+        "$name: and that is so");
+    like($r->body, qr/nothing was changed/, "$name: which it says")
+        if $expected != 200;
+}
+
+is(scalar @{ (api(GET => 'activities'))[1]{activities} }, 2, 'two activities');
+is((patch([], undef))[0], 200, 'the new workers change it');
+
 $t->done;
