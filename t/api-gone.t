@@ -19,7 +19,15 @@ use EntraMDM::Nginx;
 use EntraMDM::Token;
 use EntraMDM::Verdict;
 
-my $t = EntraMDM::Nginx->new(http => fleet_policy() . api_conf());
+# a Redis that is not there is found out at once
+
+sub conf {
+    return fleet_policy(@_) . fleet_policy('redis unix:%%DIR%%/none;', 'away')
+        . api_conf('', 'location /away/ { entra_mdm_api away;'
+            . ' entra_mdm_api_role $role; }');
+}
+
+my $t = EntraMDM::Nginx->new(http => conf());
 
 $t->write_file('keys.json', jwks(new_key()));
 $t->start;
@@ -30,8 +38,8 @@ my $path = "${EntraMDM::Api::Location}config";
 my $head = "Host: $EntraMDM::HTTP::Host\r\nX-Role: admin\r\n";
 
 sub change {
-    my ($body, $length) = @_;
-    return "PATCH $path HTTP/1.1\r\n${head}Content-Type: application/json\r\n"
+    my ($body, $length, $where) = @_;
+    return "PATCH @{[ $where // $path ]} HTTP/1.1\r\n${head}Content-Type: application/json\r\n"
         . "Content-Length: " . ($length // length $body) . "\r\n\r\n$body";
 }
 
@@ -53,11 +61,13 @@ sub leave {
 my $get = "GET $path HTTP/1.1\r\n$head\r\n";
 
 for my $what (
-    [ 'a change', change($JSON::PP::VERSION
-        ? json()->encode(lists([$client], undef)) : '') ],
+    [ 'a change', change(json()->encode(lists([$client], undef))) ],
     [ 'one that changes nothing', change('{"mdm":{}}') ],
     [ 'no JSON', change('{') ],
     [ 'a reading', $get ],
+    [ 'a change without Redis', change('{"mdm":{"windows_entra_client_ids":[]}}',
+        undef, '/away/config') ],
+    [ 'activities without Redis', $get =~ s{GET \S+}{GET /away/activities}r ],
 )
 {
     my ($name, $request) = @$what;
@@ -83,7 +93,7 @@ for my $case ([ 'the same zone', '', 200 ], [ 'a larger zone', 'zone 4m;', 503 ]
         =~ s/\r\n\r\n/\r\nExpect: 100-continue\r\n\r\n/r ]);
     ok((wait_for { $c->fill(0); $c->{in} =~ s/^HTTP.*100 Continue\r\n\r\n// }),
         "$name: the API waits for the body");
-    ok($t->reload(http => fleet_policy($zone) . api_conf()), "$name: reload");
+    ok($t->reload(http => conf($zone)), "$name: reload");
     $c->send([$body]);
 
     my $r = $c->response;
