@@ -12,7 +12,7 @@ use lib "$FindBin::Bin/lib";
 use Socket qw(SOL_SOCKET SO_LINGER);
 use Test::More;
 
-use EntraMDM::Api;
+use EntraMDM::ApiClient;
 use EntraMDM::File qw(wait_for);
 use EntraMDM::HTTP;
 use EntraMDM::Nginx;
@@ -34,7 +34,7 @@ $t->start;
 
 my ($worker) = $t->workers;
 my $client = guid(1);
-my $path = "${EntraMDM::Api::Location}config";
+my $path = "${EntraMDM::ApiClient::Location}config";
 my $head = "Host: $EntraMDM::HTTP::Host\r\nX-Role: admin\r\n";
 
 sub change {
