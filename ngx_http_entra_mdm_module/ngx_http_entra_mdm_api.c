@@ -213,6 +213,16 @@ ngx_http_entra_mdm_api_merge(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
+    if (clcf->satisfy == NGX_HTTP_SATISFY_ANY && !clcf->noname
+        && !clcf->lmt_excpt)
+    {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"satisfy any\" beside \"entra_mdm_api\": whoever "
+                      "another rule lets in need not know a password and may "
+                      "claim to be any $remote_user; use \"satisfy all\" "
+                      "in %V:%ui", &conf->api_file, conf->api_line);
+    }
+
     return NGX_OK;
 }
 
@@ -325,10 +335,31 @@ ngx_http_entra_mdm_api_author(ngx_http_request_t *r,
  * than our own "http".
  */
 
+static ngx_str_t
+ngx_http_entra_mdm_api_host(ngx_http_request_t *r)
+{
+    ngx_str_t  host;
+
+    if (r->headers_in.host != NULL) {
+        return r->headers_in.host->value;
+    }
+
+    ngx_str_null(&host);
+
+    if (r->http_version >= NGX_HTTP_VERSION_20 && r->host_end) {
+        /* ":authority", of which HTTP/3 makes no Host */
+        host.data = r->host_start;
+        host.len = r->host_end - r->host_start;
+    }
+
+    return host;
+}
+
+
 static ngx_uint_t
 ngx_http_entra_mdm_api_own_origin(ngx_http_request_t *r, ngx_str_t *origin)
 {
-    ngx_str_t   rest, *host;
+    ngx_str_t   rest, host;
     ngx_uint_t  https;
 
     https = 0;
@@ -355,14 +386,10 @@ ngx_http_entra_mdm_api_own_origin(ngx_http_request_t *r, ngx_str_t *origin)
         return 0;
     }
 
-    if (r->headers_in.host == NULL) {
-        return 0;
-    }
+    host = ngx_http_entra_mdm_api_host(r);
 
-    host = &r->headers_in.host->value;
-
-    return host->len == rest.len
-           && ngx_strncasecmp(host->data, rest.data, rest.len) == 0;
+    return host.len == rest.len
+           && ngx_strncasecmp(host.data, rest.data, rest.len) == 0;
 }
 
 

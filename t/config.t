@@ -389,6 +389,11 @@ for (
     [ 'from a cookie', $redis, api("\nentra_mdm_api_role \$cookie_x;"),
         qr/"entra_mdm_api_role \$cookie_x" is what the client says/,
         'entra_mdm_api_role $cookie_x' ],
+    [ 'an API that "allow" opens', $redis,
+        "location /api/ {\nentra_mdm_api fleet; entra_mdm_api_role \$role;"
+        . ' satisfy any; }',
+        qr/"satisfy any" beside "entra_mdm_api": .* any \$remote_user; use "/,
+        'entra_mdm_api fleet' ],
     [ 'an unusable key among usable ones', 'jwks file=%%DIR%%/mixed.json;',
         undef, qr/key "enc" in "\S+mixed\.json" may not be used: /, 'jwks' ],
 ) {
