@@ -111,6 +111,10 @@ settled('one each, by whom it was made', unshift(@$all,
 (undef, my @there) = activities('?per_page=1000', port => $port);
 is_deeply(\@there, $all, 'the same at the other node');
 
+my ($here) = map { $_->header('ETag') } (api(GET => 'config'))[2];
+ok((wait_for { (api(GET => 'config', port => $port))[2]->header('ETag')
+    eq $here }), 'and so is the ETag');
+
 my ($entry) = @{ $redis->cmd(XREVRANGE => $stream, '+', '-', COUNT => 1) };
 is_deeply($entry->[1], [ type => 'added_microsoft_entra_client_id',
     client_id => guid(4), actor => 'gitops', role => 'gitops' ],
