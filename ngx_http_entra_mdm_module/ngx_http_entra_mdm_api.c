@@ -107,30 +107,18 @@ ngx_http_entra_mdm_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* a role that a client can choose is no role */
+/* a role that a client can choose is no role, and a name is none either */
 
 static void
-ngx_http_entra_mdm_api_check_role(ngx_conf_t *cf,
-    ngx_http_complex_value_t *role)
+ngx_http_entra_mdm_api_check_chosen(ngx_conf_t *cf, ngx_str_t *value)
 {
-    size_t       i;
-    ngx_str_t   *value;
+    size_t  i;
 
     static ngx_str_t  chosen[] = {
         ngx_string("$http_"), ngx_string("${http_"),
         ngx_string("$arg_"), ngx_string("${arg_"),
         ngx_string("$cookie_"), ngx_string("${cookie_"),
     };
-
-    value = &role->value;
-
-    if (role->lengths == NULL) {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "\"entra_mdm_api_role %V\" is the role of "
-                           "everybody: use a variable, such as one that "
-                           "\"map $remote_user\" sets", value);
-        return;
-    }
 
     for (i = 0; i < sizeof(chosen) / sizeof(chosen[0]); i++) {
         if (ngx_strlcasestrn(value->data, value->data + value->len,
@@ -148,20 +136,92 @@ ngx_http_entra_mdm_api_check_role(ngx_conf_t *cf,
 }
 
 
+static void
+ngx_http_entra_mdm_api_check_role(ngx_conf_t *cf,
+    ngx_http_complex_value_t *role)
+{
+    if (role->lengths == NULL) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"entra_mdm_api_role %V\" is the role of "
+                           "everybody: use a variable, such as one that "
+                           "\"map $remote_user\" sets", &role->value);
+        return;
+    }
+
+    ngx_http_entra_mdm_api_check_chosen(cf, &role->value);
+}
+
+
+/* "actor=VALUE"; NULL: the log has it */
+
+static ngx_http_complex_value_t *
+ngx_http_entra_mdm_api_actor(ngx_conf_t *cf, ngx_str_t parameter)
+{
+    ngx_str_t                          value;
+    ngx_http_complex_value_t          *actor;
+    ngx_http_compile_complex_value_t   ccv;
+
+    value = parameter;
+
+    if (value.len <= 6 || ngx_strncmp(value.data, "actor=", 6) != 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\": the second is "
+                           "\"actor=VALUE\", such as "
+                           "actor=$ssl_client_s_dn", &parameter);
+        return NULL;
+    }
+
+    value.data += 6;
+    value.len -= 6;
+
+    actor = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
+    if (actor == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = &value;
+    ccv.complex_value = actor;
+
+    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        return NULL;
+    }
+
+    ngx_http_entra_mdm_api_check_chosen(cf, &actor->value);
+
+    return actor;
+}
+
+
 char *
 ngx_http_entra_mdm_api_role(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_entra_mdm_loc_conf_t *emlcf = conf;
 
-    char  *rv;
+    char       *rv;
+    ngx_str_t  *value;
 
     rv = ngx_http_set_complex_value_slot(cf, cmd, conf);
 
-    if (rv == NGX_CONF_OK) {
-        ngx_http_entra_mdm_api_check_role(cf, emlcf->api_role);
+    if (rv != NGX_CONF_OK) {
+        return rv;
     }
 
-    return rv;
+    ngx_http_entra_mdm_api_check_role(cf, emlcf->api_role);
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 3) {
+        emlcf->api_actor = ngx_http_entra_mdm_api_actor(cf, value[2]);
+
+        if (emlcf->api_actor == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
 }
 
 
@@ -175,6 +235,7 @@ ngx_http_entra_mdm_api_merge(ngx_conf_t *cf,
 
     if (conf->api_role == NULL) {
         conf->api_role = prev->api_role;
+        conf->api_actor = prev->api_actor;
     }
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
@@ -211,6 +272,16 @@ ngx_http_entra_mdm_api_merge(ngx_conf_t *cf,
                       "says who may read and who may change the lists, "
                       "in %V:%ui", &conf->api_file, conf->api_line);
         return NGX_ERROR;
+    }
+
+    if (clcf->satisfy == NGX_HTTP_SATISFY_ANY && !clcf->noname
+        && !clcf->lmt_excpt)
+    {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"satisfy any\" beside \"entra_mdm_api\": whoever "
+                      "another rule lets in need not know a password and may "
+                      "claim to be any $remote_user; use \"satisfy all\" "
+                      "in %V:%ui", &conf->api_file, conf->api_line);
     }
 
     return NGX_OK;
@@ -306,13 +377,30 @@ ngx_http_entra_mdm_api_author(ngx_http_request_t *r,
 
     emlcf = ngx_http_get_module_loc_conf(r, ngx_http_entra_mdm_module);
 
-    if (ngx_http_complex_value(r, emlcf->api_role, &author->role) != NGX_OK
-        || ngx_http_auth_basic_user(r) == NGX_ERROR)
-    {
+    if (ngx_http_complex_value(r, emlcf->api_role, &author->role) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    author->actor = r->headers_in.user.len ? r->headers_in.user : author->role;
+    if (emlcf->api_actor != NULL) {
+
+        if (ngx_http_complex_value(r, emlcf->api_actor, &author->actor)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+    } else {
+
+        if (ngx_http_auth_basic_user(r) == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        author->actor = r->headers_in.user;
+    }
+
+    if (author->actor.len == 0) {
+        author->actor = author->role;
+    }
 
     return NGX_OK;
 }
@@ -325,10 +413,31 @@ ngx_http_entra_mdm_api_author(ngx_http_request_t *r,
  * than our own "http".
  */
 
+static ngx_str_t
+ngx_http_entra_mdm_api_host(ngx_http_request_t *r)
+{
+    ngx_str_t  host;
+
+    if (r->headers_in.host != NULL) {
+        return r->headers_in.host->value;
+    }
+
+    ngx_str_null(&host);
+
+    if (r->http_version >= NGX_HTTP_VERSION_20 && r->host_end) {
+        /* ":authority", of which HTTP/3 makes no Host */
+        host.data = r->host_start;
+        host.len = r->host_end - r->host_start;
+    }
+
+    return host;
+}
+
+
 static ngx_uint_t
 ngx_http_entra_mdm_api_own_origin(ngx_http_request_t *r, ngx_str_t *origin)
 {
-    ngx_str_t   rest, *host;
+    ngx_str_t   rest, host;
     ngx_uint_t  https;
 
     https = 0;
@@ -355,14 +464,10 @@ ngx_http_entra_mdm_api_own_origin(ngx_http_request_t *r, ngx_str_t *origin)
         return 0;
     }
 
-    if (r->headers_in.host == NULL) {
-        return 0;
-    }
+    host = ngx_http_entra_mdm_api_host(r);
 
-    host = &r->headers_in.host->value;
-
-    return host->len == rest.len
-           && ngx_strncasecmp(host->data, rest.data, rest.len) == 0;
+    return host.len == rest.len
+           && ngx_strncasecmp(host.data, rest.data, rest.len) == 0;
 }
 
 

@@ -32,7 +32,8 @@ char *ngx_http_entra_mdm_api_role(ngx_conf_t *cf, ngx_command_t *cmd,
 ngx_int_t ngx_http_entra_mdm_api_merge(ngx_conf_t *cf,
     ngx_http_entra_mdm_loc_conf_t *prev, ngx_http_entra_mdm_loc_conf_t *conf);
 
-/* who makes this request: $remote_user, else the role; NGX_ERROR: no memory */
+/* who makes this request: as "actor=" says, else $remote_user; if that is
+   empty, the role; NGX_ERROR: no memory */
 ngx_int_t ngx_http_entra_mdm_api_author(ngx_http_request_t *r,
     ngx_http_entra_mdm_author_t *author);
 

@@ -24,6 +24,7 @@ typedef struct {
 
 typedef struct {
     ngx_http_request_t           *r;
+    ngx_event_t                   event;        /* the beginning */
     ngx_http_entra_mdm_session_t  session;
     ngx_http_entra_mdm_paging_t   paging;
     ngx_http_entra_mdm_text_t     text;
@@ -129,6 +130,8 @@ ngx_http_entra_mdm_activities_zone(ngx_http_request_t *r,
 
 /*** from Redis ***/
 
+
+/* only in events of its own: what is left of the request is run here */
 
 static void
 ngx_http_entra_mdm_stream_done(ngx_http_entra_mdm_stream_t *stream,
@@ -374,7 +377,20 @@ ngx_http_entra_mdm_stream_cleanup(void *data)
 {
     ngx_http_entra_mdm_stream_t *stream = data;
 
+    if (stream->event.posted) {
+        ngx_delete_posted_event(&stream->event);
+    }
+
     ngx_http_entra_mdm_session_close(&stream->session);
+}
+
+
+static void
+ngx_http_entra_mdm_stream_begin(ngx_event_t *ev)
+{
+    ngx_http_entra_mdm_stream_t *stream = ev->data;
+
+    ngx_http_entra_mdm_session_open(&stream->session);
 }
 
 
@@ -420,7 +436,11 @@ ngx_http_entra_mdm_activities_redis(ngx_http_request_t *r,
     r->read_event_handler = ngx_http_test_reading;
     r->write_event_handler = ngx_http_request_empty_handler;
 
-    ngx_http_entra_mdm_session_open(session);
+    stream->event.handler = ngx_http_entra_mdm_stream_begin;
+    stream->event.data = stream;
+    stream->event.log = session->log;
+
+    ngx_post_event(&stream->event, &ngx_posted_events);
 
     return NGX_DONE;
 }

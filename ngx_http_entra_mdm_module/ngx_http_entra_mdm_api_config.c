@@ -286,6 +286,10 @@ ngx_http_entra_mdm_patch_free(ngx_http_entra_mdm_patch_t *patch)
         ngx_del_timer(&patch->event);
     }
 
+    if (patch->event.posted) {
+        ngx_delete_posted_event(&patch->event);
+    }
+
     if (patch->lists) {
         ngx_destroy_pool(patch->lists);
     }
@@ -340,10 +344,12 @@ ngx_http_entra_mdm_patch_holder(ngx_http_request_t *r)
 void
 ngx_http_entra_mdm_patch_done(ngx_http_entra_mdm_patch_t *patch, ngx_int_t rc)
 {
+    ngx_uint_t           own;
     ngx_connection_t    *c;
     ngx_http_request_t  *r;
 
     r = patch->r;
+    own = patch->own;
 
     if (r != NULL) {
         *ngx_http_entra_mdm_patch_holder(r) = NULL;
@@ -360,7 +366,32 @@ ngx_http_entra_mdm_patch_done(ngx_http_entra_mdm_patch_t *patch, ngx_int_t rc)
     ngx_http_set_log_request(c->log, r);
 
     ngx_http_finalize_request(r, rc);
-    ngx_http_run_posted_requests(c);
+
+    if (own) {
+        ngx_http_run_posted_requests(c);
+    }
+}
+
+
+static void
+ngx_http_entra_mdm_patch_event(ngx_http_entra_mdm_patch_t *patch,
+    ngx_event_handler_pt handler)
+{
+    patch->own = 1;
+
+    patch->event.handler = handler;
+    patch->event.data = patch;
+    patch->event.log = patch->log;
+}
+
+
+void
+ngx_http_entra_mdm_patch_post(ngx_http_entra_mdm_patch_t *patch,
+    ngx_event_handler_pt handler)
+{
+    ngx_http_entra_mdm_patch_event(patch, handler);
+
+    ngx_post_event(&patch->event, &ngx_posted_events);
 }
 
 
@@ -368,9 +399,7 @@ void
 ngx_http_entra_mdm_patch_later(ngx_http_entra_mdm_patch_t *patch,
     ngx_event_handler_pt handler)
 {
-    patch->event.handler = handler;
-    patch->event.data = patch;
-    patch->event.log = patch->log;
+    ngx_http_entra_mdm_patch_event(patch, handler);
 
     ngx_add_timer(&patch->event, 1 + ngx_random() % 10);
 }

@@ -34,6 +34,7 @@ struct ngx_http_entra_mdm_patch_s {
     ngx_uint_t                    changed;      /* bits */
 
     ngx_event_t                   event;
+    ngx_uint_t                    own;          /* unsigned  own:1; */
     ngx_uint_t                    tries;
 
     ngx_http_entra_mdm_store_t   *store;        /* of Redis, or NULL */
@@ -72,9 +73,15 @@ ngx_int_t ngx_http_entra_mdm_patch_no_room(ngx_http_entra_mdm_patch_t *patch);
 void ngx_http_entra_mdm_patch_later(ngx_http_entra_mdm_patch_t *patch,
     ngx_event_handler_pt handler);
 
+/* as soon as the request's handlers have returned */
+void ngx_http_entra_mdm_patch_post(ngx_http_entra_mdm_patch_t *patch,
+    ngx_event_handler_pt handler);
+
 /*
- * It is over: finalizes the request, if there still is one, outside of its
- * own events, and frees the patch.
+ * It is over: finalizes the request, if there still is one, and frees the
+ * patch.  In events of its own, which own says, what is left of the request is
+ * run here as well; within a handler of the request, whoever called that goes
+ * on with it, and does so himself.
  */
 void ngx_http_entra_mdm_patch_done(ngx_http_entra_mdm_patch_t *patch,
     ngx_int_t rc);

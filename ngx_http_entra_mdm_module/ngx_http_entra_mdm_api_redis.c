@@ -594,6 +594,17 @@ ngx_http_entra_mdm_store_wait(ngx_http_entra_mdm_store_t *store)
 /*** the beginning ***/
 
 
+static void
+ngx_http_entra_mdm_store_begin(ngx_event_t *ev)
+{
+    ngx_http_entra_mdm_patch_t  *patch;
+
+    patch = ev->data;
+
+    ngx_http_entra_mdm_session_open(&patch->store->session);
+}
+
+
 void
 ngx_http_entra_mdm_patch_redis(ngx_http_entra_mdm_patch_t *patch)
 {
@@ -623,5 +634,5 @@ ngx_http_entra_mdm_patch_redis(ngx_http_entra_mdm_patch_t *patch)
 
     ngx_add_timer(&store->deadline, 3 * session->redis->timeout + 1000);
 
-    ngx_http_entra_mdm_session_open(session);
+    ngx_http_entra_mdm_patch_post(patch, ngx_http_entra_mdm_store_begin);
 }

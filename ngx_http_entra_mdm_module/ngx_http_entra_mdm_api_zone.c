@@ -127,6 +127,14 @@ ngx_http_entra_mdm_patch_zone(ngx_http_entra_mdm_patch_t *patch)
         rc = ngx_http_entra_mdm_patch_no_room(patch);
         break;
 
+    case NGX_ABORT:
+        rc = ngx_http_entra_mdm_patch_error(patch,
+                                            NGX_HTTP_SERVICE_UNAVAILABLE,
+                                            "nginx is taking over another "
+                                            "zone size; nothing was changed, "
+                                            "send it again");
+        break;
+
     default:
         ngx_http_entra_mdm_patch_zone_again(patch);
         return;

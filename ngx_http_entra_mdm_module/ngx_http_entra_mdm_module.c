@@ -60,7 +60,7 @@ static ngx_command_t  ngx_http_entra_mdm_commands[] = {
       NULL },
 
     { ngx_string("entra_mdm_api_role"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
       ngx_http_entra_mdm_api_role,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_entra_mdm_loc_conf_t, api_role),

@@ -108,6 +108,7 @@ typedef struct {
 
     ngx_http_entra_mdm_policy_t  *api;          /* or NULL */
     ngx_http_complex_value_t     *api_role;     /* or NULL */
+    ngx_http_complex_value_t     *api_actor;    /* NULL: $remote_user */
     ngx_flag_t                    api_gitops;
     ngx_str_t                     api_file;     /* of entra_mdm_api */
     ngx_uint_t                    api_line;

@@ -10,6 +10,9 @@
 /* as much is copied under the mutex, at a time: some ten microseconds */
 #define PIECE  (64 * 1024)
 
+/* seconds until new workers have taken over, or it is clear that none will */
+#define MOVING  30
+
 
 /* the start of each half; the lists follow, each ID and then how each was
    typed, then the text of the keys */
@@ -210,6 +213,12 @@ ngx_http_entra_mdm_zone_take_over(ngx_http_entra_mdm_policy_t *policy,
 
     zone = ngx_http_entra_mdm_zone(policy);
     from = ngx_http_entra_mdm_zone(&old);
+
+    /* what its workers were told to change from here on would be lost */
+
+    ngx_http_entra_mdm_zone_lock(&old);
+    from->moved = ngx_time();
+    ngx_http_entra_mdm_zone_unlock(&old);
 
     do {
         ngx_http_entra_mdm_zone_mark(&old, &snapshot, &mark);
@@ -767,6 +776,16 @@ ngx_http_entra_mdm_begin(ngx_http_entra_mdm_writer_t *writer,
 }
 
 
+/* the lists are another zone's; if no worker came with that, they stay */
+
+static ngx_uint_t
+ngx_http_entra_mdm_zone_moved(const ngx_http_entra_mdm_zone_t *zone)
+{
+    return zone->moved
+           && (ngx_exiting || ngx_time() - zone->moved < MOVING);
+}
+
+
 static ngx_int_t
 ngx_http_entra_mdm_end(ngx_http_entra_mdm_writer_t *writer,
     const ngx_http_entra_mdm_change_t *change,
@@ -780,7 +799,10 @@ ngx_http_entra_mdm_end(ngx_http_entra_mdm_writer_t *writer,
 
     ngx_http_entra_mdm_zone_lock(writer->policy);
 
-    if (zone->writer == writer->ticket) {
+    if (change->expects && ngx_http_entra_mdm_zone_moved(zone)) {
+        rc = NGX_ABORT;
+
+    } else if (zone->writer == writer->ticket) {
         rc = NGX_OK;
 
         if (news->lists || news->typed || news->keys) {

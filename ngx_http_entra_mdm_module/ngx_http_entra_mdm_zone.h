@@ -156,6 +156,7 @@ struct ngx_http_entra_mdm_zone_s {
 
     ngx_http_entra_mdm_moment_t   keys_fetched; /* with a snapshot as well */
     ngx_http_entra_mdm_moment_t   lists_updated;
+    time_t                        moved;        /* into a zone of another size */
 
     uint32_t                      keys_source;  /* a hash of "jwks" */
     ngx_atomic_t                  keys_config;  /* configurations so far */
@@ -252,7 +253,8 @@ ngx_uint_t ngx_http_entra_mdm_snapshot_current(
  *   NGX_OK        in force
  *   NGX_DECLINED  two of it do not fit the zone; the last one stays
  *   NGX_AGAIN     another process is publishing: try again in a moment
- *   NGX_ABORT     another feed, fetch or configuration has taken over
+ *   NGX_ABORT     another feed, fetch or configuration has taken over; or a
+ *                 reload has taken the lists that were expected elsewhere
  *   NGX_BUSY      the lists are not those of change->expected any more
  */
 ngx_int_t ngx_http_entra_mdm_zone_publish(ngx_http_entra_mdm_policy_t *policy,

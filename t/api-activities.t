@@ -11,7 +11,7 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 
-use EntraMDM::Api;
+use EntraMDM::ApiClient;
 use EntraMDM::HTTP;
 use EntraMDM::Nginx;
 use EntraMDM::Token;

@@ -13,7 +13,7 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-use EntraMDM::Api;
+use EntraMDM::ApiClient;
 use EntraMDM::File qw(wait_for);
 use EntraMDM::HTTP;
 use EntraMDM::Nginx;
@@ -57,7 +57,7 @@ sub at_once {
 
 my ($clients, $each) = (10, 20);
 my @base = map { guid($_) } 100_001 .. 103_000;
-my $uri = "${EntraMDM::Api::Location}config";
+my $uri = "${EntraMDM::ApiClient::Location}config";
 
 patch(\@base, undef);
 

@@ -11,7 +11,7 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 
-use EntraMDM::Api;
+use EntraMDM::ApiClient;
 use EntraMDM::File qw(wait_for);
 use EntraMDM::HTTP;
 use EntraMDM::Live qw(live_http live_start token everywhere list);
@@ -110,6 +110,10 @@ settled('one each, by whom it was made', unshift(@$all,
     "deleted client_id @{[ guid(1) ]} ann admin") && $all);
 (undef, my @there) = activities('?per_page=1000', port => $port);
 is_deeply(\@there, $all, 'the same at the other node');
+
+my ($here) = map { $_->header('ETag') } (api(GET => 'config'))[2];
+ok((wait_for { (api(GET => 'config', port => $port))[2]->header('ETag')
+    eq $here }), 'and so is the ETag');
 
 my ($entry) = @{ $redis->cmd(XREVRANGE => $stream, '+', '-', COUNT => 1) };
 is_deeply($entry->[1], [ type => 'added_microsoft_entra_client_id',

@@ -15,7 +15,7 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-use EntraMDM::Api;
+use EntraMDM::ApiClient;
 use EntraMDM::File qw(slurp spew wait_for);
 use EntraMDM::HTTP;
 use EntraMDM::Live qw(live_http live_start token everywhere list);

@@ -11,7 +11,7 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 
-use EntraMDM::Api;
+use EntraMDM::ApiClient;
 use EntraMDM::File qw(wait_for);
 use EntraMDM::HTTP;
 use EntraMDM::Live qw(live_http live_start token everywhere list);

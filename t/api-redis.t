@@ -12,7 +12,7 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-use EntraMDM::Api;
+use EntraMDM::ApiClient;
 use EntraMDM::File qw(wait_for);
 use EntraMDM::HTTP;
 use EntraMDM::Live qw(live_http live_start token everywhere said list let_in

@@ -11,7 +11,7 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 
-use EntraMDM::Api;
+use EntraMDM::ApiClient;
 use EntraMDM::HTTP;
 use EntraMDM::Nginx;
 use EntraMDM::Token;
@@ -57,6 +57,15 @@ my $t = EntraMDM::Nginx->new(http => fleet_policy() .
             auth_basic_user_file %%DIR%%/users;
         }
 
+        location /certificate/ {
+            entra_mdm_api fleet;
+            entra_mdm_api_role $role actor=$by_certificate;
+            location /certificate/if/ {
+                entra_mdm_api fleet;
+                limit_except GET { allow all; }
+            }
+        }
+
         location = /ssi.html { ssi on; root %%DIR%%; }
         location = /included.html {
             auth_request /entra-mdm/api/config;
@@ -69,6 +78,7 @@ my $t = EntraMDM::Nginx->new(http => fleet_policy() .
         location /rewrite { rewrite ^ /entra-mdm/api/config last; }
 EOC
 
+    map $http_x_subject $by_certificate { default $http_x_subject; }
     map $remote_user $by_user { default ''; ann admin; joe observer; }
     map $arg_nothing $unset { default ''; }
 
@@ -145,6 +155,23 @@ is((api(PATCH => 'config', $change, location => '/private/',
     user => 'ann'))[0], 200, 'the role follows from the user');
 is((api(PATCH => 'config', $change, location => '/private/',
     user => 'joe'))[0], 403, 'another user, another role');
+
+
+# whom nginx knows otherwise may still say a name, and a password
+
+for ([ '/certificate/', 'CN=ann', 'CN=ann' ], [ '/certificate/', '', 'gitops' ],
+    [ '/certificate/if/', 'CN=joe', 'CN=joe' ])
+{
+    my ($location, $subject, $actor) = @$_;
+    my @as = (role => 'gitops', user => 'eve', location => $location,
+        headers => [ 'X-Subject' => $subject ]);
+
+    is((api(GET => 'status', @as))[1]{actor}, $actor, "actor $actor");
+    is((patch([ guid(1) ], undef, @as))[0], 200, "$actor changes a list");
+    is((api(GET => 'activities'))[1]{activities}[0]{actor}, $actor,
+        "$actor is who it was");
+    patch([], undef);
+}
 
 
 # methods and paths

@@ -12,7 +12,7 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Time::HiRes qw(time);
 
-use EntraMDM::Api;
+use EntraMDM::ApiClient;
 use EntraMDM::File qw(slurp wait_for);
 use EntraMDM::HTTP;
 use EntraMDM::Nginx;

@@ -302,6 +302,11 @@ for (
         . 'entra_mdm_api_role $role; entra_mdm fleet;' . "\n"
         . 'entra_mdm_api fleet; }') . $map, 'entra_mdm_api fleet',
         qr/"entra_mdm fleet" and "entra_mdm_api" cannot stand in one/ ],
+    [ 'an actor of nothing', conf('', "entra_mdm_api_role \$role actor=;")
+        . $map,
+        'actor=', qr/invalid parameter "actor=": the second is "actor=/ ],
+    [ 'something else than an actor', conf('', "entra_mdm_api_role \$role x;")
+        . $map, 'role x', qr/invalid parameter "x": the second is "actor=/ ],
     [ 'two roles', conf('', "entra_mdm_api_role \$role;\n"
         . 'entra_mdm_api_role $role; # here' . "\n") . $map, '# here',
         qr/"entra_mdm_api_role" directive is duplicate/ ],
@@ -383,12 +388,23 @@ for (
         api("\nentra_mdm_api_role \"a\${http_x}\";"),
         qr/"entra_mdm_api_role a\$\{http_x\}" is what the client says/,
         'entra_mdm_api_role "a' ],
+    [ 'an actor from a header', $redis,
+        api("\nentra_mdm_api_role \$role actor=\$http_x;"),
+        qr/"entra_mdm_api_role \$http_x" is what the client says: use a/,
+        'entra_mdm_api_role $role' ],
+    [ 'an actor that is a user', $redis,
+        api('entra_mdm_api_role $role actor=$ssl_client_s_dn;') ],
     [ 'from an argument', $redis, api("\nentra_mdm_api_role \$ARG_x;"),
         qr/"entra_mdm_api_role \$ARG_x" is what the client says/,
         'entra_mdm_api_role $ARG_x' ],
     [ 'from a cookie', $redis, api("\nentra_mdm_api_role \$cookie_x;"),
         qr/"entra_mdm_api_role \$cookie_x" is what the client says/,
         'entra_mdm_api_role $cookie_x' ],
+    [ 'an API that "allow" opens', $redis,
+        "location /api/ {\nentra_mdm_api fleet; entra_mdm_api_role \$role;"
+        . ' satisfy any; }',
+        qr/"satisfy any" beside "entra_mdm_api": .* any \$remote_user; use "/,
+        'entra_mdm_api fleet' ],
     [ 'an unusable key among usable ones', 'jwks file=%%DIR%%/mixed.json;',
         undef, qr/key "enc" in "\S+mixed\.json" may not be used: /, 'jwks' ],
 ) {

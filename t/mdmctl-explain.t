@@ -13,12 +13,12 @@ use File::Basename qw(basename);
 use MIME::Base64 qw(encode_base64);
 use Test::More;
 
-use EntraMDM::API;
 use EntraMDM::Backend;
 use EntraMDM::Ctl;
 use EntraMDM::File qw(root slurp);
 use EntraMDM::HTTP;
 use EntraMDM::Nginx;
+use EntraMDM::Recorder;
 use EntraMDM::Soap;
 use EntraMDM::Token;
 use EntraMDM::Verdict;
@@ -27,7 +27,9 @@ use constant STRANGER => 'ffffffff-1111-4222-8333-444444444444';
 
 my $t = EntraMDM::Nginx->new(http => $Headers . fleet_policy()
     . fleet_policy('device_token pass; require_upn on; scope off;'
-        . ' cloud usgov; max_token 1k; leeway 5m;', 'other') . <<'EOC');
+        . ' cloud usgov; max_token 1k; leeway 5m;', 'other')
+    . 'entra_mdm_policy listed { tenant_id ' . TENANT
+    . '; jwks file=%%DIR%%/keys.json; }' . recorded('listed') . <<'EOC');
 
     large_client_header_buffers 4 32k;
 
@@ -57,7 +59,7 @@ my $bound = new_key(issuer => 'https://login.microsoftonline.com/'
 
 $t->write_file('keys.json', jwks($key, $bound, $free));
 my $backend = EntraMDM::Backend->new($t, 'backend');
-my $api = EntraMDM::API->new($t, 'api');
+my $api = EntraMDM::Recorder->new($t, 'api');
 $t->start;
 
 my $warning = "entra-mdmctl: a token is a secret: whoever has it can use it"
@@ -324,7 +326,7 @@ says('no lists', judged($token{v2}, @keys), 5,
 my @from = ('--from-api', '--url', 'http://127.0.0.1:' . $t->port(8080)
     . '/api/');
 
-$api->set(client_ids => [ uc CLIENT_V2 ], static_tenant_ids => [TENANT]);
+$api->set(client_ids => [ uc CLIENT_V2 ]);
 says('its lists, live and static', judged($token{v2}, @keys, @from), 0,
     qr/accepted/);
 $api->set(client_ids => [STRANGER]);

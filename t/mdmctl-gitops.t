@@ -17,10 +17,11 @@ use File::Basename qw(basename);
 use JSON::PP qw(decode_json);
 use Test::More;
 
-use EntraMDM::API;
 use EntraMDM::Ctl;
 use EntraMDM::File qw(root slurp);
 use EntraMDM::Nginx;
+use EntraMDM::Recorder;
+use EntraMDM::Token;
 
 use constant {
     A => 'aaaaaaaa-1111-4222-8333-444444444444',
@@ -29,14 +30,19 @@ use constant {
     T => '6d8769e6-0f8b-418d-b385-1a53968781c9',
 };
 
-my $t = EntraMDM::Nginx->new(module => 0, http => <<'EOC');
+my $t = EntraMDM::Nginx->new(http => <<'EOC' . recorded('gate'));
+    entra_mdm_policy gate {
+        client_id dddddddd-1111-4222-8333-444444444444;
+        jwks      file=%%DIR%%/keys.json;
+    }
     server {
         listen 127.0.0.1:%%PORT_8080%%;
         location / { proxy_pass http://127.0.0.1:%%PORT_api%%; }
     }
 EOC
 
-my $api = EntraMDM::API->new($t, 'api');
+my $api = EntraMDM::Recorder->new($t, 'api');
+$t->write_file('keys.json', jwks(new_key()));
 $t->start;
 
 my @url = ('--url', 'http://127.0.0.1:' . $t->port(8080) . '/api/');
@@ -129,7 +135,8 @@ is_deeply($api->lists, { client_ids => [C], tenant_ids => [] },
 says('an error there', ctl($t, 'gitops', '-f-', @url, { in => "\n\na: [" }),
     1, '', qr/^entra-mdmctl: standard input:4: /);
 
-$api->set(client_ids => [A], tenant_ids => [T], race => 1);
+$api->set(client_ids => [A], tenant_ids => [T]);
+$api->race(1);
 says('somebody else is faster', ctl($t, 'gitops', '-f', $default, @url), 0,
     "+ client-id ${\B}\n- tenant-id 00000001-ffff-4fff-8fff-ffffffffffff\n",
     '');
@@ -146,8 +153,7 @@ $api->answer(PATCH => undef);
 # there and back
 
 for my $lists ([ [], [] ], [ [ A, uc B ], [T] ], [ [], [ T, C ] ]) {
-    $api->set(client_ids => $lists->[0], tenant_ids => $lists->[1],
-        static_client_ids => [C]);
+    $api->set(client_ids => $lists->[0], tenant_ids => $lists->[1]);
     my $run = ctl($t, 'generate-gitops', @url);
     my $expected = join '', "controls:\n", map {
         my $ids = $lists->[ $_ eq 'tenant' ];

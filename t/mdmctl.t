@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
 # entra-mdmctl and the API: what it prints, what it sends, how it ends.  The
-# API is a stand-in; nginx stands before it with TLS and passwords.
+# API is the real one, with a recorder before it, which now and then answers in
+# its place; nginx stands before both with TLS and passwords.
 
 use strict;
 use warnings;
@@ -14,10 +15,12 @@ use IPC::Open2 qw(open2);
 use JSON::PP qw(decode_json);
 use Test::More;
 
-use EntraMDM::API;
+use EntraMDM::Backend;
 use EntraMDM::Ctl;
 use EntraMDM::File qw(root slurp);
 use EntraMDM::Nginx;
+use EntraMDM::Recorder;
+use EntraMDM::Token qw(jwks new_key);
 
 use constant {
     A => 'aaaaaaaa-1111-4222-8333-444444444444',
@@ -26,7 +29,18 @@ use constant {
     T => '6d8769e6-0f8b-418d-b385-1a53968781c9',
 };
 
-my $t = EntraMDM::Nginx->new(module => 0, http => <<'EOC');
+# "fixed" has two IDs in nginx's configuration
+
+my $t = EntraMDM::Nginx->new(http => <<'EOC' . recorded('gate', 'fixed'));
+    entra_mdm_policy gate {
+        jwks file=%%DIR%%/keys.json;
+    }
+
+    entra_mdm_policy fixed {
+        client_id bbbbbbbb-1111-4222-8333-444444444444
+                  cccccccc-1111-4222-8333-444444444444;
+        jwks file=%%DIR%%/keys.json;
+    }
 
     server {
         listen 127.0.0.1:%%PORT_8080%%;
@@ -97,13 +111,16 @@ certificate('admin', '/CN=admin', 'extendedKeyUsage=clientAuth');
 $t->write_file('users', "ann:{PLAIN}open sesame\n");
 $t->write_file('password', "open sesame\n");
 
-my $api = EntraMDM::API->new($t, 'api');
+my $api = EntraMDM::Recorder->new($t, 'api');
 my $fleet = EntraMDM::Backend->new($t, 'fleet');
+$t->write_file('keys.json', jwks(new_key()));
 $t->start;
 
 my $plain = 'http://127.0.0.1:' . $t->port(8080) . '/api/';
 my $tls = 'https://localhost:' . $t->port('tls') . '/api/';
 my @url = ('--url', $plain);
+my $fixed = $plain =~ s{api/}{fixed/}r;
+my @fixed = ('--url', $fixed);
 my $see = qr/"entra-mdmctl --help" tells the usage/;
 
 sub requests { return join ' ', map { $_->method } $api->requests }
@@ -188,19 +205,18 @@ is(requests(), '', 'for none of these anything was sent');
 
 # get
 
-$api->set(client_ids => [ A, uc B ], tenant_ids => [T],
-    static_client_ids => [ B, C ]);
+$api->set(at => 'fixed', client_ids => [ A, uc B ], tenant_ids => [T]);
 
-says('both lists', ctl($t, 'get', @url), 0, join("\n", "client-id ${\A}",
+says('both lists', ctl($t, 'get', @fixed), 0, join("\n", "client-id ${\A}",
     "client-id ${\uc B} static too", "client-id ${\C} static",
     "tenant-id ${\T}", ''), '');
-says('one list', ctl($t, 'get', 'client-ids', @url), 0,
+says('one list', ctl($t, 'get', 'client-ids', @fixed), 0,
     "${\A}\n${\uc B} static too\n${\C} static\n", '');
-says('the other one', ctl($t, 'get', 'tenant-ids', @url), 0, "${\T}\n", '');
+says('the other one', ctl($t, 'get', 'tenant-ids', @fixed), 0, "${\T}\n", '');
 says('the URL from the environment', ctl($t, 'get', 'tenant-ids',
-    { env => { ENTRA_MDM_URL => $plain =~ s{/$}{}r } }), 0, "${\T}\n", '');
+    { env => { ENTRA_MDM_URL => $fixed =~ s{/$}{}r } }), 0, "${\T}\n", '');
 
-$run = ctl($t, 'get', '--json', @url);
+$run = ctl($t, 'get', '--json', @fixed);
 is_deeply(decode_json($run->{out}), {
     mdm => { windows_entra_client_ids => [ A, uc B ],
              windows_entra_tenant_ids => [T] },
@@ -209,7 +225,7 @@ is_deeply(decode_json($run->{out}), {
     generation => 1, gitops_mode => JSON::PP::false, source => 'state',
 }, 'both lists as JSON');
 
-$run = ctl($t, 'get', 'tenant-ids', '--json', @url);
+$run = ctl($t, 'get', 'tenant-ids', '--json', @fixed);
 is_deeply(decode_json($run->{out})->{mdm},
     { windows_entra_tenant_ids => [T] }, 'one list as JSON');
 
@@ -219,12 +235,14 @@ is_deeply(decode_json(ctl($t, 'get', '--json', @url)->{out})->{mdm},
     { windows_entra_client_ids => [], windows_entra_tenant_ids => [] },
     'are empty lists in JSON');
 
-$api->set(tenant_ids => [T], source => 'lost');
+$api->set(tenant_ids => [T]);
+$api->says(source => 'lost');
 says('lists that Redis has lost', ctl($t, 'get', 'tenant-ids', @url), 0,
     "${\T}\n", qr/Redis has lost its data/);
-$api->set(source => "\e[31m\"");
+$api->says(source => "\e[31m\"");
 is(decode_json(ctl($t, 'get', '--json', @url)->{out})->{source}, 'unknown',
     'a source of no known form');
+$api->answer(GET => undef);
 
 SKIP: {
     skip '/dev/full is not there', 1 if !-e '/dev/full';
@@ -236,7 +254,7 @@ SKIP: {
 
 # add and remove
 
-$api->set(static_client_ids => [C]);
+$api->set;
 requests();
 
 says('add', ctl($t, 'add', 'client-id', uc A, @url), 0,
@@ -245,7 +263,7 @@ is_deeply($api->lists, { client_ids => [ uc A ], tenant_ids => [] },
     'as it was typed');
 my @sent = $api->requests;
 is(join(' ', map { $_->method } @sent), 'GET PATCH', 'in two requests');
-like($sent[1]->header('If-Match'), qr/^"[0-9a-f]{32}"$/,
+like($sent[1]->header('If-Match'), qr/^"[0-9a-f]{64}"$/,
     'on the condition that nobody else was faster');
 is_deeply(decode_json($sent[1]->body),
     { mdm => { windows_entra_client_ids => [ uc A ] } },
@@ -253,13 +271,13 @@ is_deeply(decode_json($sent[1]->body),
 
 says('add again', ctl($t, 'add', 'client-id', A, @url), 0,
     "client ID ${\A} is listed already\n", '');
-says('add one of nginx', ctl($t, 'add', 'client-id', C, @url), 0,
+says('add one of nginx', ctl($t, 'add', 'client-id', C, @fixed), 0,
     "client ID ${\C} is listed already, by client_id in nginx's"
     . " configuration\n", '');
 is(requests(), 'GET GET', 'sends nothing');
 
-says('add some', ctl($t, 'add', 'client-id', A, B, C, @url), 0,
-    qr/^client ID ${\A} is listed already\nclient ID ${\B} is added\n/, '');
+says('add some', ctl($t, 'add', 'client-id', A, B, @url), 0,
+    "client ID ${\A} is listed already\nclient ID ${\B} is added\n", '');
 is_deeply($api->lists->{client_ids}, [ uc A, B ], 'adds those that lacked');
 says('add a tenant, quietly', ctl($t, 'add', 'tenant-id', T, '-q', @url), 0,
     '', '');
@@ -272,26 +290,30 @@ is_deeply($api->lists->{client_ids}, [B], 'in any case of its letters');
 requests();
 says('remove again', ctl($t, 'remove', 'client-id', A, @url), 0,
     "client ID ${\A} is not listed\n", '');
-says('remove one of nginx', ctl($t, 'remove', 'client-id', B, C, @url), 1, '',
+says('remove one of nginx', ctl($t, 'remove', 'client-id', A, C, @fixed), 1, '',
     qr/^entra-mdmctl:\ client\ ID\ ${\C}\ is\ listed\ by\ client_id\ in\ nginx's
        \ configuration.*\n.*nothing\ has\ changed/x);
 is(requests(), 'GET GET', 'sends nothing');
-is_deeply($api->lists->{client_ids}, [B], 'and changes nothing');
+is_deeply($api->lists('fixed')->{client_ids}, [ A, uc B ],
+    'and changes nothing');
 
 
 # others change the lists at the same time
 
-$api->set(tenant_ids => [T], race => 2);
+$api->set(tenant_ids => [T]);
+$api->race(2);
 says('somebody else is faster, twice', ctl($t, 'add', 'tenant-id', A, @url),
     0, "tenant ID ${\A} is added\n", '');
 is(requests(), 'GET PATCH GET PATCH GET PATCH', 'it is tried again');
-is_deeply($api->lists->{tenant_ids}, [ T,
-    (map { sprintf '%08x-ffff-4fff-8fff-ffffffffffff', $_ } 2, 1), A ],
+is_deeply($api->lists->{tenant_ids}, [
+    (map { sprintf '%08x-ffff-4fff-8fff-ffffffffffff', $_ } 1, 2), T, A ],
     'and nobody is overwritten');
 
-$api->set(race => 100);
+$api->set;
+$api->race(100);
 says('always', ctl($t, 'add', 'tenant-id', A, @url), 3, '',
     qr/HTTP 412, 5 times.*\n.*nothing has changed/);
+$api->race(0);
 $api->set;
 
 for my $etag (undef, 'W/"1"', '"a"b"', 'abc', '"' . 'a' x 300 . '"') {

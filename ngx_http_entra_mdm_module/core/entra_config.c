@@ -280,6 +280,37 @@ entra_config_object(entra_config_reader_t *reader, json_t *object)
 }
 
 
+/*
+ * Before anything is made of them: jansson takes a hundred bytes and more for
+ * a value of one or two.
+ */
+
+static bool
+entra_config_too_many(entra_str_t text)
+{
+    bool    string;
+    size_t  i, commas;
+
+    string = false;
+    commas = 0;
+
+    for (i = 0; i < text.len; i++) {
+
+        if (text.data[i] == '"') {
+            string = !string;
+
+        } else if (string && text.data[i] == '\\') {
+            i++;
+
+        } else if (!string && text.data[i] == ',') {
+            commas++;
+        }
+    }
+
+    return commas >= ENTRA_CONFIG_MAX_VALUES;
+}
+
+
 entra_config_result_t
 entra_config_parse(entra_str_t text, const entra_mem_t *mem,
     entra_config_patch_t *patch)
@@ -292,6 +323,14 @@ entra_config_parse(entra_str_t text, const entra_mem_t *mem,
     reader.mem = mem;
     reader.patch = patch;
     reader.result = ENTRA_CONFIG_OK;
+
+    if (entra_config_too_many(text)) {
+        entra_config_error(&reader, ENTRA_CONFIG_TOO_LARGE, entra_lit("base"),
+                           ENTRA_STR_NONE,
+                           entra_lit("the body has more values than two lists "
+                                     "of 25000 IDs"), ENTRA_STR_NONE);
+        return reader.result;
+    }
 
     switch (entra_json_object(text, &object)) {
 

@@ -14,6 +14,7 @@
 
 
 #define ENTRA_CONFIG_MAX_IDS     25000  /* a list, repeated ones included */
+#define ENTRA_CONFIG_MAX_VALUES  51000  /* in a body; two lists, and others */
 #define ENTRA_CONFIG_MAX_ERRORS  100
 #define ENTRA_CONFIG_MAX_VALUE   128    /* bytes of one in a message */
 #define ENTRA_CONFIG_TAG_LEN     64

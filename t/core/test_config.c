@@ -186,6 +186,58 @@ test_sizes(void)
 }
 
 
+/* a member that nobody knows, full of that */
+
+static entra_str_t
+full_of(const char *value, size_t n)
+{
+    char    *text, *p;
+    size_t   i;
+
+    text = pool_alloc(&pool, n * (strlen(value) + 1) + 100);
+    p = text + sprintf(text, "{\"mdm\":{},\"x\":[");
+
+    for (i = 0; i < n; i++) {
+        p += sprintf(p, "%s%s", i ? "," : "", value);
+    }
+
+    p += sprintf(p, "]}");
+
+    return (entra_str_t) { text, (size_t) (p - text) };
+}
+
+
+/* what jansson makes of a value takes a hundred times its bytes, and time */
+
+static void
+test_values(void)
+{
+    size_t                i, n;
+    entra_config_patch_t  patch;
+
+    static const struct {
+        const char  *value;
+        size_t       n;
+        unsigned     status;
+    } row[] = {
+        { "{}", 2 * ENTRA_CONFIG_MAX_IDS, 422 },
+        { "{}", 4 * ENTRA_CONFIG_MAX_IDS, 413 },
+        { "1", 4 * ENTRA_CONFIG_MAX_IDS, 413 },
+        { "\"\\\"\"", 4 * ENTRA_CONFIG_MAX_IDS, 413 },
+        { "\"\\\\,\\\",,,,,,,\"", ENTRA_CONFIG_MAX_IDS, 422 },
+    };
+
+    for (i = 0; i < tap_count(row); i++) {
+        n = status(entra_config_parse(full_of(row[i].value, row[i].n),
+                                      &pool.mem, &patch));
+
+        tap_is_size(n, row[i].status, row[i].value);
+        tap_is_size(patch.nerrors, 1, "said once");
+        pool_free(&pool);
+    }
+}
+
+
 /*** the tag ***/
 
 
@@ -288,6 +340,7 @@ main(void)
     files_each("data/config/invalid", ".json", each_invalid);
 
     test_sizes();
+    test_values();
     test_tag();
     test_memory();
 

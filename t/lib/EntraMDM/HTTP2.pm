@@ -19,7 +19,7 @@ use constant {
     H2_PING => 6, H2_WINDOW => 8,
 };
 
-our @EXPORT = qw(h2_connect h2_post h2_frame h2_frames h2_until H2_DATA
+our @EXPORT = qw(h2_connect h2_head h2_post h2_frame h2_frames h2_until H2_DATA
     H2_HEADERS H2_RST H2_SETTINGS H2_PING H2_WINDOW);
 
 
@@ -42,10 +42,12 @@ sub h2_frame {
 
 # literal fields, never indexed; no length is told
 
-sub h2_post {
-    my ($stream, $uri) = @_;
-    my @fields = (':method' => 'POST', ':scheme' => 'http', ':path' => $uri,
-        ':authority' => 'a');
+sub h2_post { return h2_head(shift, 'POST', @_) }
+
+sub h2_head {
+    my ($stream, $method, $uri, @more) = @_;
+    my @fields = (':method' => $method, ':scheme' => 'http', ':path' => $uri,
+        ':authority' => 'a', @more);
     my $block = '';
 
     while (my ($name, $value) = splice @fields, 0, 2) {

@@ -1,4 +1,4 @@
-package EntraMDM::Api;
+package EntraMDM::ApiClient;
 
 # The management API as a client sees it.
 #

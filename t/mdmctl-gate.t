@@ -1,0 +1,158 @@
+#!/usr/bin/perl
+
+# entra-mdmctl and a gate, with nothing between: whom the command lists, the
+# next request lets in, where a state file keeps the lists and where Redis does.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use JSON::PP qw(decode_json encode_json);
+use Test::More;
+
+use EntraMDM::Backend;
+use EntraMDM::Ctl;
+use EntraMDM::File qw(wait_for);
+use EntraMDM::HTTP;
+use EntraMDM::Nginx;
+use EntraMDM::Redis;
+use EntraMDM::Soap;
+use EntraMDM::Token;
+
+use constant {
+    APP => 'd4d41111-2222-3333-4444-5555555555d4',
+    OTHER => 'E5E51111-2222-3333-4444-5555555555E5',
+};
+
+my $key = new_key();
+my $token = mint($key, claims_v2(aud => APP));
+my %store = (file => 'state state/file.json;',
+    redis => 'redis redis://127.0.0.1:%%PORT_redis%%;');
+my $tenant = TENANT;
+
+my $t = EntraMDM::Nginx->new(workers => 2, http => <<'EOC'
+
+    map $remote_user $role { anna admin; pipeline gitops; otto observer; }
+EOC
+    . join '', map { <<"EOC" } sort keys %store);
+
+    entra_mdm_policy $_ {
+        jwks file=%%DIR%%/keys.json;
+        $store{$_}
+    }
+
+    server {
+        listen 127.0.0.1:%%PORT_gate_$_%%;
+
+        location / {
+            client_max_body_size 2m;
+            entra_mdm $_;
+            proxy_pass http://127.0.0.1:%%PORT_fleet%%;
+        }
+
+        location /admin/ {
+            auth_basic           admins;
+            auth_basic_user_file %%DIR%%/admins;
+            entra_mdm_api        $_;
+            entra_mdm_api_role   \$role;
+        }
+    }
+EOC
+
+$t->write_file('keys.json', jwks($key));
+$t->write_file('admins', join '', map { "$_:{PLAIN}open sesame\n" }
+    qw(anna pipeline otto));
+$t->write_file('password', "open sesame\n");
+
+my $fleet = EntraMDM::Backend->new($t, 'fleet');
+my $redis = EntraMDM::Redis->new($t, 'redis');
+$t->start;
+ok((wait_for { $redis->subscribers }), 'the feed is at work');
+
+
+# So many that both workers have their share.
+
+sub met {
+    my ($store) = @_;
+    my %met;
+
+    for (1 .. 8) {
+        my $r = http_post('/', enroll_message($token),
+            port => $t->port("gate_$store"));
+        $met{ $r->status == 200 ? 'let in' : fault($r)->{subcode} } = 1;
+    }
+    return join ' ', sort keys %met;
+}
+
+for my $store (sort keys %store) {
+    my $url = 'http://127.0.0.1:' . $t->port("gate_$store") . '/admin/';
+    my $as = sub {
+        my ($user, @arguments) = @_;
+        my $last = ref $arguments[-1] ? pop @arguments : {};
+        return ctl($t, @arguments, '--url', $url, '--user', $user,
+            '--password-file', 'password', $last);
+    };
+    my $is = sub { says("$store: $_[0]", @_[ 1 .. $#_ ]) };
+    my $met = sub { is(met($store), $_[1], "$store: $_[0]") };
+
+    $is->('empty', $as->('otto', 'get'), 0, '', '');
+    $met->('refused', 's:Authorization');
+    $is->('an observer', $as->('otto', 'add', 'client-id', APP), 3, '',
+        qr/HTTP 403: .*may read, not change/);
+    $is->('the tenant', $as->('anna', 'add', 'tenant-id', $tenant), 0,
+        "tenant ID $tenant is added\n", '');
+    $met->('not the application yet', 's:Authorization');
+    $is->('the application', $as->('anna', 'add', 'client-id', APP, OTHER), 0,
+        "client ID ${\APP} is added\nclient ID ${\OTHER} is added\n", '');
+    $met->('with the next request', 'let in');
+    $is->('get', $as->('otto', 'get'), 0, "client-id ${\APP}\n"
+        . "client-id ${\OTHER}\ntenant-id $tenant\n", '');
+
+    my $run = $as->('otto', 'generate-gitops');
+    $is->('generate-gitops', $run, 0, qr/^controls:\n/, '');
+    $is->('which changes nothing', $as->('pipeline', 'gitops', '-f', '-',
+        '--dry-run', '--exit-code', { in => $run->{out} }), 0,
+        "nothing to change\n", '');
+    $is->('gitops', $as->('pipeline', 'gitops', '-f', '-',
+        { in => $run->{out} =~ s/^.*${\OTHER}\n//mr }), 0,
+        "- client-id ${\OTHER}\n", '');
+    $met->('which leaves the application', 'let in');
+
+    $is->('remove', $as->('anna', 'remove', 'client-id', uc APP), 0,
+        "client ID ${\uc APP} is removed\n", '');
+    $met->('refused again', 's:Authorization');
+
+    $fleet->answer('/api/latest/fleet/config' => { body => encode_json({
+        mdm => { windows_entra_client_ids => [APP],
+                 windows_entra_tenant_ids => [$tenant] } }) });
+    my @sync = ('sync-fleet', '--fleet',
+        'http://127.0.0.1:' . $t->port('fleet'));
+    my %secret = (env => { FLEET_TOKEN => 'sesame' });
+
+    $is->("Fleet's lists", $as->('pipeline', @sync, \%secret), 0,
+        "+ client-id ${\APP}\n", '');
+    $met->('let in', 'let in');
+    $is->('which both have now', $as->('pipeline', @sync, \%secret), 0,
+        "nothing to change\n", '');
+
+    my $r = http_get('/admin/activities', port => $t->port("gate_$store"),
+        headers => [ Authorization =>
+            'Basic b3R0bzpvcGVuIHNlc2FtZQ==' ]);
+    is_deeply([ map { [ @$_{qw(actor role)},
+            $_->{type} =~ s/_microsoft_entra//r, values %{ $_->{details} } ] }
+        reverse @{ decode_json($r->body)->{activities} } ],
+        [ [ anna => 'admin', 'added_tenant', $tenant ],
+          [ anna => 'admin', 'added_client_id', APP ],
+          [ anna => 'admin', 'added_client_id', OTHER ],
+          [ pipeline => 'gitops', 'deleted_client_id', OTHER ],
+          [ anna => 'admin', 'deleted_client_id', APP ],
+          [ pipeline => 'gitops', 'added_client_id', APP ] ],
+        "$store: and who it was") or diag $r->raw;
+}
+
+is_deeply([ sort @{ $redis->cmd(SMEMBERS => 'entra_mdm:{redis}:client_ids') } ],
+    [APP], 'Redis has them');
+
+$t->done;
