@@ -248,7 +248,7 @@ static void
 ngx_http_entra_mdm_metric_connected(ngx_http_entra_mdm_metrics_t *m,
     ngx_http_entra_mdm_policy_t *policy)
 {
-    if (policy->redis) {
+    if (policy->live_redis) {
         ngx_http_entra_mdm_metric_plain(m,
                            ngx_http_entra_mdm_zone(policy)->feed.connected);
     }
@@ -259,7 +259,7 @@ static void
 ngx_http_entra_mdm_metric_tracking(ngx_http_entra_mdm_metrics_t *m,
     ngx_http_entra_mdm_policy_t *policy)
 {
-    if (policy->redis) {
+    if (policy->live_redis) {
         ngx_http_entra_mdm_metric_plain(m,
                            ngx_http_entra_mdm_zone(policy)->feed.tracking);
     }
@@ -293,7 +293,7 @@ static void
 ngx_http_entra_mdm_metric_reconnects(ngx_http_entra_mdm_metrics_t *m,
     ngx_http_entra_mdm_policy_t *policy)
 {
-    if (policy->redis) {
+    if (policy->live_redis) {
         ngx_http_entra_mdm_metric_plain(m,
                           ngx_http_entra_mdm_zone(policy)->feed.reconnects);
     }
