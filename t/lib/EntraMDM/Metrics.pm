@@ -78,18 +78,25 @@ sub families {
         $text =~ /^(# HELP .*\n# TYPE .*)$/mg;
 }
 
-sub table {
-    my ($rows) = slurp(root() . '/ngx_http_entra_mdm_module/'
-        . 'ngx_http_entra_mdm_metrics.c') =~ /metric_table\[\] = \{(.*?)\n\};/s;
-    my %table;
+# Rows of the table in the code, in its order: [ name, type, labels, help ].
 
-    while ($rows =~ /\{ "(\w+)", "(\w+)", \{ ([^}]+) \},\s*\w+,\s*"([^"]+)" \}/g)
+sub rows {
+    my ($text) = slurp(root() . '/ngx_http_entra_mdm_module/'
+        . 'ngx_http_entra_mdm_metrics.c') =~ /metric_table\[\] = \{(.*?)\n\};/s;
+    my @rows;
+
+    while ($text =~ /\{ "(\w+)", "(\w+)", \{ ([^}]+) \},\s*\w+,\s*"([^"]+)" \}/g)
     {
         my ($name, $type, $labels, $help) = ($1, $2, $3, $4);
-        $table{$name} = { type => $type, help => $help,
-            labels => [ 'policy', $labels =~ /"(\w+)"/g ] };
+        push @rows, [ $name, $type, [ 'policy', $labels =~ /"(\w+)"/g ],
+            $help ];
     }
-    return \%table;
+    return @rows;
+}
+
+sub table {
+    return { map { my ($name, @row) = @$_; my %row;
+        @row{qw(type labels help)} = @row; ($name => \%row) } rows() };
 }
 
 1;
