@@ -21,7 +21,7 @@ my @of = (policy => 'fleet');
 my $t = EntraMDM::Nginx->new(workers => 2, http => live_http(
     'redis redis://127.0.0.1:%%PORT_redis%% poll=1s; zone 512k;',
     server => 'location = /metrics { entra_mdm_metrics; }'));
-my $redis = EntraMDM::Redis->new($t);
+my $redis = EntraMDM::Redis->new($t, 'redis');
 my ($clients, $tenants) = map { list($_) } qw(client_ids tenant_ids);
 
 sub becomes {

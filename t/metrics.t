@@ -54,9 +54,16 @@ my $t = EntraMDM::Nginx->new(workers => 2, http =>
             entra_mdm_metrics;
             access_log off;
             deny all;
-            location /denied/gated { try_files /page =404; }
         }
-        location /if { entra_mdm_metrics; access_log off; if ($arg_x) { } }
+        location /if {
+            entra_mdm_metrics;
+            access_log off;
+            if ($arg_x) { }
+            location /if/gated {
+                access_log %%DIR%%/decided.log decided;
+                try_files /page =404;
+            }
+        }
         location /with-metrics {
             entra_mdm off;
             access_log off;
@@ -125,9 +132,8 @@ for my $method (qw(POST PUT DELETE PATCH OPTIONS)) {
 is(http_get('/read-only')->status, 200, 'beside limit_except');
 is(http_request(PUT => '/read-only', body => 'x')->status, 403,
     'which refuses');
-is(http_get('/if?x=1')->status, 200, 'beside "if"');
+like(http_get('/if?x=1')->body, qr/^# HELP/, 'beside "if"');
 is(http_get('/denied')->status, 403, 'behind "deny"');
-is(http_get('/denied/gated')->status, 403, 'not inherited');
 is(http_get('/with-metrics')->status, 403, 'a subrequest is refused');
 
 
@@ -199,7 +205,7 @@ for (@$families) {
 
 # decisions: as many as requests
 
-my %expected;
+my %expected = ();
 
 sub decided { my ($policy, @rest) = @_;
     return "entra_mdm_decisions_total{policy=\"$policy\",action=\"$rest[0]\","
@@ -220,6 +226,8 @@ expect(5, fleet => accepted => 'ok');
 is(get('/gate', bearer => $stranger), 403, 'refused');
 expect(1, fleet => refused => 'audience_not_allowed');
 is(get('/gate'), 401, 'without a token');
+expect(1, fleet => refused => 'no_token');
+is(get('/if/gated'), 401, 'inside a location of metrics there is a gate');
 expect(1, fleet => refused => 'no_token');
 is(get('/gate', bearer => mint(new_key(), claims_v2())), 401, 'unknown key');
 expect(1, fleet => refused => 'key_unknown');
@@ -304,7 +312,7 @@ my %by;
     for keys %expected;
 is_deeply(\%logged, \%by, 'with the same words');
 
-# every combination there is, from the start
+# each combination there is, from the start
 
 my @all = grep { /decisions_total\{policy="fleet"/ } keys %$m;
 is(scalar @all, 2 + 2 * 23, 'all decisions there can be');
