@@ -238,8 +238,6 @@ ngx_http_entra_mdm_decide(ngx_http_request_t *r,
         ctx->state = NGX_HTTP_ENTRA_MDM_REFUSED;
     }
 
-    ngx_http_entra_mdm_zone_count(ctx);
-
     if (ctx->reason != ENTRA_OK) {
         ngx_http_entra_mdm_log_refusal(r, ctx);
         ngx_http_entra_mdm_refusals_add(r, ctx);

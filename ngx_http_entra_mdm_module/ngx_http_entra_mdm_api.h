@@ -68,6 +68,10 @@ void ngx_http_entra_mdm_text(ngx_http_entra_mdm_text_t *text,
 void ngx_http_entra_mdm_text_string(ngx_http_entra_mdm_text_t *text,
     entra_str_t value);
 
+/* the value of a label for Prometheus, quotes and all */
+void ngx_http_entra_mdm_text_label(ngx_http_entra_mdm_text_t *text,
+    entra_str_t value);
+
 /* a JSON string as RFC 3339 writes times, "2026-11-23T18:00:00Z" */
 void ngx_http_entra_mdm_text_time(ngx_http_entra_mdm_text_t *text,
     int64_t seconds);
@@ -83,6 +87,11 @@ void ngx_http_entra_mdm_text_ids(ngx_http_entra_mdm_text_t *text,
 
 ngx_int_t ngx_http_entra_mdm_api_send(ngx_http_request_t *r,
     ngx_uint_t status, ngx_http_entra_mdm_text_t *text);
+
+/* of another type than JSON, its charset included */
+ngx_int_t ngx_http_entra_mdm_api_send_type(ngx_http_request_t *r,
+    ngx_uint_t status, const ngx_str_t *type,
+    ngx_http_entra_mdm_text_t *text);
 
 /* in Fleet's shape, with one error or several */
 ngx_int_t ngx_http_entra_mdm_api_error(ngx_http_request_t *r,

@@ -1,5 +1,6 @@
 /*
- * Answers of the management API: JSON, never cached, of a known length.
+ * Answers of the management API and the metrics: JSON as a rule, never
+ * cached, of a known length.
  */
 
 #include "ngx_http_entra_mdm_api.h"
@@ -96,6 +97,22 @@ ngx_http_entra_mdm_text_string(ngx_http_entra_mdm_text_t *text,
 
 
 void
+ngx_http_entra_mdm_text_label(ngx_http_entra_mdm_text_t *text,
+    entra_str_t value)
+{
+    if (ngx_http_entra_mdm_text_room(text, value.len * ENTRA_ESCAPE_MAX + 2)
+        != NGX_OK)
+    {
+        return;
+    }
+
+    *text->pos++ = '"';
+    text->pos = (u_char *) entra_escape_label(value, (char *) text->pos);
+    *text->pos++ = '"';
+}
+
+
+void
 ngx_http_entra_mdm_text_time(ngx_http_entra_mdm_text_t *text, int64_t seconds)
 {
     ngx_tm_t  tm;
@@ -171,11 +188,18 @@ ngx_http_entra_mdm_api_header(ngx_http_request_t *r, const char *name,
 
 static ngx_int_t
 ngx_http_entra_mdm_api_headers(ngx_http_request_t *r, ngx_uint_t status,
-    size_t len)
+    const ngx_str_t *type, size_t len)
 {
-    ngx_str_set(&r->headers_out.content_type, "application/json");
+    u_char  *parameters;
 
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    /* where the length is another, nginx adds no charset of its own */
+
+    parameters = ngx_strlchr(type->data, type->data + type->len, ';');
+
+    r->headers_out.content_type = *type;
+    r->headers_out.content_type_len = parameters
+                                      ? (size_t) (parameters - type->data)
+                                      : type->len;
     r->headers_out.content_type_lowcase = NULL;
 
     r->headers_out.status = status;
@@ -211,6 +235,16 @@ ngx_int_t
 ngx_http_entra_mdm_api_send(ngx_http_request_t *r, ngx_uint_t status,
     ngx_http_entra_mdm_text_t *text)
 {
+    static const ngx_str_t  json = ngx_string("application/json");
+
+    return ngx_http_entra_mdm_api_send_type(r, status, &json, text);
+}
+
+
+ngx_int_t
+ngx_http_entra_mdm_api_send_type(ngx_http_request_t *r, ngx_uint_t status,
+    const ngx_str_t *type, ngx_http_entra_mdm_text_t *text)
+{
     ngx_int_t     rc;
     ngx_buf_t    *b;
     ngx_chain_t   out;
@@ -239,7 +273,8 @@ ngx_http_entra_mdm_api_send(ngx_http_request_t *r, ngx_uint_t status,
         }
     }
 
-    if (ngx_http_entra_mdm_api_headers(r, status, text->pos - text->start)
+    if (ngx_http_entra_mdm_api_headers(r, status, type,
+                                       text->pos - text->start)
         != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

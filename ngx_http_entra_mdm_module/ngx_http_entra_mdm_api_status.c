@@ -8,11 +8,6 @@
 #include "ngx_http_entra_mdm_refusals.h"
 
 
-static const char  *ngx_http_entra_mdm_actions[NGX_HTTP_ENTRA_MDM_ACTIONS] = {
-    "accepted", "passed", "refused", "would_refuse"
-};
-
-
 static const char *
 ngx_http_entra_mdm_status_bool(ngx_uint_t value)
 {
@@ -156,8 +151,9 @@ ngx_http_entra_mdm_status_decisions(ngx_http_entra_mdm_text_t *text,
 
     for (action = 0; action < NGX_HTTP_ENTRA_MDM_ACTIONS; action++) {
 
-        ngx_http_entra_mdm_text(text, "%s\"%s\":{", action ? "," : "",
-                                ngx_http_entra_mdm_actions[action]);
+        ngx_http_entra_mdm_text(text, "%s\"%*s\":{", action ? "," : "",
+                                ngx_http_entra_mdm_actions[action].len,
+                                ngx_http_entra_mdm_actions[action].data);
         n = 0;
 
         for (reason = 0; reason < ENTRA_REASONS; reason++) {
@@ -167,13 +163,7 @@ ngx_http_entra_mdm_status_decisions(ngx_http_entra_mdm_text_t *text,
                 continue;
             }
 
-            key = entra_reason_info((entra_reason_t) reason)->key;
-
-            if (action == NGX_HTTP_ENTRA_MDM_PASSED
-                          - NGX_HTTP_ENTRA_MDM_ACCEPTED)
-            {
-                key = entra_lit("device_token");
-            }
+            key = ngx_http_entra_mdm_result(action, (entra_reason_t) reason);
 
             ngx_http_entra_mdm_text(text, "%s\"%*s\":%uA", n++ ? "," : "",
                                     key.len, key.data, count);
@@ -246,17 +236,17 @@ ngx_http_entra_mdm_status_refusal(ngx_http_entra_mdm_text_t *text,
     ngx_http_entra_mdm_policy_t *policy,
     const ngx_http_entra_mdm_refusal_t *refusal)
 {
-    entra_str_t                 tenant;
+    entra_str_t                 action, tenant;
     const entra_reason_info_t  *info;
 
+    action = ngx_http_entra_mdm_actions[refusal->action];
     tenant = (entra_str_t) { refusal->tenant, refusal->tenant_len };
     info = entra_reason_info((entra_reason_t) refusal->reason);
 
     ngx_http_entra_mdm_text(text, "{\"time\":");
     ngx_http_entra_mdm_text_time(text, refusal->time);
-    ngx_http_entra_mdm_text(text, ",\"action\":\"%s\",\"key\":\"%*s\","
-                            "\"tenant\":",
-                            ngx_http_entra_mdm_actions[refusal->action],
+    ngx_http_entra_mdm_text(text, ",\"action\":\"%*s\",\"key\":\"%*s\","
+                            "\"tenant\":", action.len, action.data,
                             info->key.len, info->key.data);
     ngx_http_entra_mdm_text_string(text, tenant);
     ngx_http_entra_mdm_text(text, ",\"tenant_listed\":%s,",
@@ -357,7 +347,7 @@ ngx_http_entra_mdm_api_status_get(ngx_http_request_t *r)
     ngx_http_entra_mdm_status_decisions(&text,
                                 &ngx_http_entra_mdm_zone(policy)->decisions);
 
-    ngx_http_entra_mdm_zone_hour(policy, &hour);
+    ngx_http_entra_mdm_hour(policy, &hour);
     ngx_http_entra_mdm_text(&text, ",\"last_hour\":");
     ngx_http_entra_mdm_status_decisions(&text, &hour);
     ngx_http_entra_mdm_text(&text, "},\"refusals\":[");

@@ -6,6 +6,7 @@
 
 #include "ngx_http_entra_mdm_api.h"
 #include "ngx_http_entra_mdm_location.h"
+#include "ngx_http_entra_mdm_metrics.h"
 #include "ngx_http_entra_mdm_node.h"
 #include "ngx_http_entra_mdm_redis.h"
 #include "ngx_http_entra_mdm_state.h"
@@ -71,6 +72,13 @@ static ngx_command_t  ngx_http_entra_mdm_commands[] = {
       ngx_conf_set_flag_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_entra_mdm_loc_conf_t, api_gitops),
+      NULL },
+
+    { ngx_string("entra_mdm_metrics"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_entra_mdm_metrics,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
       NULL },
 
       ngx_null_command
@@ -265,12 +273,14 @@ ngx_http_entra_mdm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_http_core_loc_conf_t  *clcf;
 
-    if (ngx_http_entra_mdm_api_merge(cf, prev, conf) != NGX_OK) {
+    if (ngx_http_entra_mdm_api_merge(cf, prev, conf) != NGX_OK
+        || ngx_http_entra_mdm_metrics_merge(cf, prev, conf) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
     if (conf->policy == NGX_CONF_UNSET_PTR) {
-        conf->policy = prev->api ? prev->gate : prev->policy;
+        conf->policy = prev->api || prev->metrics ? prev->gate : prev->policy;
 
         if (conf->policy == NGX_CONF_UNSET_PTR) {
             conf->policy = NULL;
@@ -283,8 +293,8 @@ ngx_http_entra_mdm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     conf->gate = conf->policy;
 
-    if (conf->api) {
-        /* an administrator has no enrollment token */
+    if (conf->api || conf->metrics) {
+        /* neither an administrator nor Prometheus has an enrollment token */
         conf->policy = NULL;
     }
 
@@ -437,6 +447,9 @@ ngx_http_entra_mdm_init(ngx_conf_t *cf)
         != NGX_OK
         || ngx_http_entra_mdm_handler_add(cmcf, NGX_HTTP_ACCESS_PHASE,
                                           ngx_http_entra_mdm_access_handler)
+           != NGX_OK
+        || ngx_http_entra_mdm_handler_add(cmcf, NGX_HTTP_LOG_PHASE,
+                                          ngx_http_entra_mdm_count_handler)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -477,6 +490,10 @@ ngx_http_entra_mdm_init_module(ngx_cycle_t *cycle)
     }
 
     policy = emmcf->policies.elts;
+
+    if (emmcf->policies.nelts) {
+        ngx_http_entra_mdm_count_init();
+    }
 
     for (i = 0; i < emmcf->policies.nelts; i++) {
 

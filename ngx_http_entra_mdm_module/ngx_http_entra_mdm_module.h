@@ -82,6 +82,10 @@ typedef struct {
 
     ngx_uint_t                    api;          /* unsigned  api:1; */
 
+    /* configured IDs that are live as well, by this generation + 1 */
+    size_t                        both[ENTRA_LISTS];
+    ngx_atomic_uint_t             both_of;
+
     /* this worker's ETag of the lists, and of which generation it is + 1 */
     u_char                        tag[64];
     ngx_atomic_uint_t             tagged;
@@ -103,7 +107,7 @@ typedef struct {
     ngx_str_t                     file;         /* of entra_mdm */
     ngx_uint_t                    line;
 
-    /* what nested locations inherit, where the API implies "off" */
+    /* what nested locations inherit, where the API or metrics imply "off" */
     ngx_http_entra_mdm_policy_t  *gate;
 
     ngx_http_entra_mdm_policy_t  *api;          /* or NULL */
@@ -112,6 +116,8 @@ typedef struct {
     ngx_flag_t                    api_gitops;
     ngx_str_t                     api_file;     /* of entra_mdm_api */
     ngx_uint_t                    api_line;
+
+    ngx_uint_t                    metrics;      /* unsigned  metrics:1; */
 
     ngx_array_t                  *error_pages;  /* in force here */
     ngx_uint_t                    own_error_page;       /* unsigned  :1 */
@@ -145,6 +151,7 @@ typedef struct {
     size_t                        token_len;
     off_t                         received;     /* of the body */
     ngx_uint_t                    body_dropped; /* unsigned  body_dropped:1; */
+    ngx_uint_t                    counted;      /* unsigned  counted:1; */
     entra_verdict_t               verdict;
     entra_soap_message_t          message;
     entra_mem_t                   mem;          /* the request's pool */

@@ -136,6 +136,7 @@ static entra_reason_t
 ngx_http_entra_mdm_judge(ngx_http_request_t *r, ngx_http_entra_mdm_ctx_t *ctx,
     entra_str_t token)
 {
+    uint64_t                      since;
     entra_claims_t               *claims;
     entra_reason_t                reason;
     const entra_jwks_t           *jwks;
@@ -156,8 +157,11 @@ ngx_http_entra_mdm_judge(ngx_http_request_t *r, ngx_http_entra_mdm_ctx_t *ctx,
         return reason;
     }
 
+    since = ngx_http_entra_mdm_clock();
     reason = entra_verify(token, policy->max_token, jwks, &ctx->mem,
                           &ctx->verdict);
+    ngx_http_entra_mdm_count_verification(policy, &ctx->verdict, reason,
+                                          since);
 
     if (reason == ENTRA_OK) {
         reason = ngx_http_entra_mdm_judge_claims(ctx);

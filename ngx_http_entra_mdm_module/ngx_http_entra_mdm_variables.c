@@ -5,7 +5,7 @@
  * and upstreams do not.
  */
 
-#include "ngx_http_entra_mdm_module.h"
+#include "ngx_http_entra_mdm_zone.h"
 
 
 typedef enum {
@@ -163,8 +163,8 @@ ngx_http_entra_mdm_result_variable(ngx_http_request_t *r,
     }
 
     ngx_http_entra_mdm_variable_set(v,
-        ctx->state == NGX_HTTP_ENTRA_MDM_PASSED
-        ? entra_lit("device_token") : entra_reason_info(ctx->reason)->key);
+        ngx_http_entra_mdm_result(ctx->state - NGX_HTTP_ENTRA_MDM_ACCEPTED,
+                                  ctx->reason));
 
     return NGX_OK;
 }
@@ -176,13 +176,6 @@ ngx_http_entra_mdm_action_variable(ngx_http_request_t *r,
 {
     ngx_http_entra_mdm_ctx_t  *ctx;
 
-    static const entra_str_t  actions[] = {
-        ENTRA_STR_INIT("accepted"),
-        ENTRA_STR_INIT("passed"),
-        ENTRA_STR_INIT("refused"),
-        ENTRA_STR_INIT("would_refuse")
-    };
-
     ctx = ngx_http_entra_mdm_decided(r);
 
     if (ctx == NULL) {
@@ -191,7 +184,7 @@ ngx_http_entra_mdm_action_variable(ngx_http_request_t *r,
     }
 
     ngx_http_entra_mdm_variable_set(v,
-                       actions[ctx->state - NGX_HTTP_ENTRA_MDM_ACCEPTED]);
+        ngx_http_entra_mdm_actions[ctx->state - NGX_HTTP_ENTRA_MDM_ACCEPTED]);
 
     return NGX_OK;
 }

@@ -30,6 +30,7 @@
 #define NGX_HTTP_ENTRA_MDM_ACTIONS     4
 #define NGX_HTTP_ENTRA_MDM_SPAN        300      /* seconds */
 #define NGX_HTTP_ENTRA_MDM_SPANS       12       /* an hour of them */
+#define NGX_HTTP_ENTRA_MDM_BOUNDS      10       /* of the histogram */
 
 
 typedef struct ngx_http_entra_mdm_activities_s
@@ -127,6 +128,24 @@ typedef struct {
 } ngx_http_entra_mdm_decisions_t;
 
 
+/* the "ver" of verified tokens */
+
+typedef enum {
+    NGX_HTTP_ENTRA_MDM_V1 = 0,
+    NGX_HTTP_ENTRA_MDM_V2,
+    NGX_HTTP_ENTRA_MDM_V_OTHER,
+    NGX_HTTP_ENTRA_MDM_VERSIONS
+} ngx_http_entra_mdm_version_e;
+
+
+/* how many verifications lasted how long; the last count: over all bounds */
+
+typedef struct {
+    ngx_atomic_t                  count[NGX_HTTP_ENTRA_MDM_BOUNDS + 1];
+    ngx_atomic_t                  nanoseconds;  /* of all of them */
+} ngx_http_entra_mdm_timing_t;
+
+
 /* those of a span of time, which begins at number * ..._SPAN seconds */
 
 typedef struct {
@@ -140,6 +159,8 @@ struct ngx_http_entra_mdm_zone_s {
     /* counted since the zone was made */
     ngx_http_entra_mdm_decisions_t  decisions;
     ngx_http_entra_mdm_span_t       hour[NGX_HTTP_ENTRA_MDM_SPANS];
+    ngx_atomic_t                    tokens[NGX_HTTP_ENTRA_MDM_VERSIONS];
+    ngx_http_entra_mdm_timing_t     verification;
 
     ngx_http_entra_mdm_activities_t  *activities;
     ngx_http_entra_mdm_refusals_t    *refusals;
@@ -223,11 +244,39 @@ void ngx_http_entra_mdm_zone_unlock(ngx_http_entra_mdm_policy_t *policy);
 void ngx_http_entra_mdm_zone_mark(ngx_http_entra_mdm_policy_t *policy,
     ngx_http_entra_mdm_snapshot_t *snapshot, ngx_http_entra_mdm_mark_t *mark);
 
-/* adds one to the decisions of that kind */
-void ngx_http_entra_mdm_zone_count(ngx_http_entra_mdm_ctx_t *ctx);
+/*
+ * ngx_http_entra_mdm_count.c: a request is counted once, by the verdict that
+ * stands when its response begins, or when it ends without one.
+ */
+
+/* accepted, passed and so on, from NGX_HTTP_ENTRA_MDM_ACCEPTED on */
+extern const entra_str_t
+    ngx_http_entra_mdm_actions[NGX_HTTP_ENTRA_MDM_ACTIONS];
+
+/* ends of the spans of the histogram, in nanoseconds, each included */
+extern const ngx_uint_t
+    ngx_http_entra_mdm_bounds[NGX_HTTP_ENTRA_MDM_BOUNDS];
+
+/* "ok", "device_token", or the key of the reason */
+entra_str_t ngx_http_entra_mdm_result(ngx_uint_t action,
+    entra_reason_t reason);
+
+/* puts the filter that counts in front of all others, once they are there */
+void ngx_http_entra_mdm_count_init(void);
+
+/* phase handler, for requests without a response */
+ngx_int_t ngx_http_entra_mdm_count_handler(ngx_http_request_t *r);
+
+/* a clock that nobody sets, in nanoseconds */
+uint64_t ngx_http_entra_mdm_clock(void);
+
+/* counts how long a verification took, if there was a signature to verify */
+void ngx_http_entra_mdm_count_verification(
+    ngx_http_entra_mdm_policy_t *policy, const entra_verdict_t *verdict,
+    entra_reason_t reason, uint64_t since);
 
 /* the decisions of the last hour, give or take a span */
-void ngx_http_entra_mdm_zone_hour(ngx_http_entra_mdm_policy_t *policy,
+void ngx_http_entra_mdm_hour(ngx_http_entra_mdm_policy_t *policy,
     ngx_http_entra_mdm_decisions_t *sum);
 
 /*

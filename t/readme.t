@@ -12,6 +12,7 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 
 use EntraMDM::File qw(root slurp);
+use EntraMDM::Metrics ();
 use EntraMDM::Nginx;
 use EntraMDM::Token;
 
@@ -70,6 +71,16 @@ is_deeply([ map { /\$(\w+)/ } map { $_->[0] } table('variable') ],
 my @commands = slurp(root() . '/entra-mdmctl/main.c')
     =~ /^    \{ "([a-z-]+)", CTL_/mg;
 is_deeply([ words(map { $_->[0] } table('command')) ], \@commands, 'commands');
+
+
+# metrics
+
+my @metrics = map { my ($name, $type, $labels, $help) = @$_;
+    [ "`$name`", $type, join(', ', map { "`$_`" } @$labels), $help ]
+} EntraMDM::Metrics::rows();
+
+is(scalar @metrics, 19, 'metrics are found in the code');
+is_deeply([ table('metric') ], \@metrics, 'metrics');
 
 
 # headers

@@ -214,3 +214,35 @@ entra_escape_json(entra_str_t text, char *out)
 
     return out;
 }
+
+
+char *
+entra_escape_label(entra_str_t text, char *out)
+{
+    size_t                i, n;
+    const unsigned char  *p;
+
+    p = (const unsigned char *) text.data;
+
+    for (i = 0; i < text.len; i += n) {
+
+        n = entra_escape_utf8(&p[i], text.len - i);
+
+        if (n == 0) {
+            /* U+FFFD */
+            memcpy(out, "\xef\xbf\xbd", 3);
+            out += 3;
+            n = 1;
+            continue;
+        }
+
+        if (p[i] == '"' || p[i] == '\\' || p[i] == '\n') {
+            *out++ = '\\';
+        }
+
+        memcpy(out, p[i] == '\n' ? "n" : text.data + i, n);
+        out += n;
+    }
+
+    return out;
+}

@@ -1,6 +1,7 @@
 /*
  * Text made safe for where it goes: a request header, an XML document, a JSON
- * string, a log line.  Each writes at most ENTRA_ESCAPE_MAX bytes for one byte of input.
+ * string, a log line, a label.  Each writes at most ENTRA_ESCAPE_MAX bytes for
+ * one byte of input.
  */
 
 #ifndef ENTRA_ESCAPE_H
@@ -28,6 +29,9 @@ char *entra_escape_xml(entra_str_t text, char *out);
 
 /* RFC 8259 7; what is not UTF-8 becomes U+FFFD, byte by byte */
 char *entra_escape_json(entra_str_t text, char *out);
+
+/* Prometheus text format 0.0.4, label values; UTF-8 as in JSON */
+char *entra_escape_label(entra_str_t text, char *out);
 
 /* bytes outside visible ASCII and blank, quotes and backslash, as \xXX */
 char *entra_escape_log(entra_str_t text, char *out);

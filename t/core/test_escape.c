@@ -52,6 +52,13 @@ static const struct {
     { "XML: beyond ASCII", entra_escape_xml, ENTRA_STR_INIT("\xc3\xb6"),
       "\xc3\xb6" },
 
+    { "label: as it is", entra_escape_label,
+      ENTRA_STR_INIT("a b/c'{}=,\t\xc3\xb6"), "a b/c'{}=,\t\xc3\xb6" },
+    { "label: its end, a backslash, a new line", entra_escape_label,
+      ENTRA_STR_INIT("\"} 1\n\\n"), "\\\"} 1\\n\\\\n" },
+    { "label: no UTF-8", entra_escape_label, ENTRA_STR_INIT("a\xff\xc3"),
+      "a\xef\xbf\xbd\xef\xbf\xbd" },
+
     { "JSON: as it is", entra_escape_json, ENTRA_STR_INIT("a b/c'<>&"),
       "a b/c'<>&" },
     { "JSON: the end of a string", entra_escape_json,
