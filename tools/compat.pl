@@ -65,7 +65,7 @@ sub https {
 }
 
 
-diag(`$binary -v 2>&1` =~ s/.*: nginx/nginx /r);
+diag(`$binary -v 2>&1` =~ s{.*nginx/}{nginx }r);
 $t->write_file('mime.types', "types { text/html html; }\n");
 symlink '/usr/share/nginx/modules', $t->dir . '/modules';
 $t->change(conf => adapted());
