@@ -121,4 +121,13 @@ ok(scalar @libraries, 'libraries');
 is_deeply([ sort map { s/\s.*//sr } grep { /^lib/ } split /,\s*/, $depends ],
     [ sort @libraries ], 'the same for tools/setup and Build-Depends');
 
+
+# A header of the system's that comes before nginx's own takes _GNU_SOURCE from
+# them, and newer nginx does not compile then.
+
+for my $file (glob 'ngx_http_entra_mdm_module/*.c') {
+    my ($first) = slurp($file) =~ /^#include (.*)/m;
+    like($first, qr/^"ngx_/, "$file: nginx's headers come first");
+}
+
 done_testing();
