@@ -4,10 +4,10 @@
  * nothing, and takes no memory but malloc()'s.
  */
 
-#include <sys/file.h>
-
 #include "ngx_http_entra_mdm_activities.h"
 #include "ngx_http_entra_mdm_state.h"
+
+#include <sys/file.h>          /* after nginx's, which say _GNU_SOURCE */
 
 
 static void

@@ -3,9 +3,9 @@
  * gives it to the workers' user, so it must not be one that others need.
  */
 
-#include <pwd.h>
-
 #include "ngx_http_entra_mdm_state.h"
+
+#include <pwd.h>          /* after nginx's, which say _GNU_SOURCE */
 
 
 static const char  *ngx_http_entra_mdm_shared_directories[] = {

@@ -272,6 +272,9 @@ sub http2 {
     push @command, '-H', "$_->[0]: $_->[1]" for @headers;
     push @command, '--head' if $method eq 'HEAD';
 
+    # a newer curl tells the length unless it is forbidden to
+    push @command, '-H', 'Content-Length:' if has('transfer-encoding', @headers);
+
     if (defined $o{body}) {
         print {$sent} $o{body};
         $sent->flush;
