@@ -82,13 +82,6 @@ ngx_http_entra_mdm_judge_claims(ngx_http_entra_mdm_ctx_t *ctx)
 }
 
 
-static void
-ngx_http_entra_mdm_claims_cleanup(void *data)
-{
-    entra_claims_free(data);
-}
-
-
 /*
  * Whether a look for new keys might help, and a stranger may cause one: where
  * there are keys, only with a token that names a trusted issuer and a listed
@@ -136,18 +129,11 @@ static entra_reason_t
 ngx_http_entra_mdm_judge(ngx_http_request_t *r, ngx_http_entra_mdm_ctx_t *ctx,
     entra_str_t token)
 {
-    entra_claims_t               *claims;
     entra_reason_t                reason;
     const entra_jwks_t           *jwks;
-    ngx_pool_cleanup_t           *cln;
     ngx_http_entra_mdm_policy_t  *policy;
 
     policy = ctx->policy;
-
-    cln = ngx_pool_cleanup_add(r->pool, sizeof(entra_claims_t));
-    if (cln == NULL) {
-        return ENTRA_INTERNAL;
-    }
 
     reason = ENTRA_OK;
     jwks = ngx_http_entra_mdm_keys(policy, &reason);
@@ -167,16 +153,9 @@ ngx_http_entra_mdm_judge(ngx_http_request_t *r, ngx_http_entra_mdm_ctx_t *ctx,
     ctx->token_len = token.len;
     ctx->why = ctx->verdict.why;
 
-    claims = cln->data;
-    *claims = ctx->verdict.claims;
-
-    if (ctx->verdict.verified) {
-        cln->handler = ngx_http_entra_mdm_claims_cleanup;
-        return reason;
+    if (!ctx->verdict.verified) {
+        ngx_memzero(&ctx->verdict.claims, sizeof(entra_claims_t));
     }
-
-    entra_claims_free(claims);
-    ngx_memzero(&ctx->verdict.claims, sizeof(entra_claims_t));
 
     return reason;
 }

@@ -331,6 +331,7 @@ static pool_t          pool;
 static pool_t          keep;
 static entra_str_t     key_set;
 static entra_jwks_t   *jwks;
+static entra_str_t     payload;
 static entra_str_t     token_v1;
 static entra_str_t     token_tampered;
 static entra_guid_t    client, tenant;
@@ -400,38 +401,19 @@ run_jwks(void)
 static bool
 whole(const entra_verdict_t *verdict)
 {
-    bool   equal;
-    char  *text;
+    const entra_claims_t  *claims;
 
-    static char  *expected;
+    claims = &verdict->claims;
 
-    if (!verdict->verified || verdict->why != NULL
-        || !entra_str_eq(verdict->kid, entra_lit("one"))
-        || !entra_str_eq(verdict->identity.user, entra_lit("ann@example.com"))
-        || !entra_str_eq(verdict->identity.audience,
-                         entra_lit("https://fleet.example.com")))
-    {
-        return false;
-    }
-
-    heap.on = false;
-
-    text = json_dumps(verdict->claims.json, JSON_SORT_KEYS);
-
-    if (expected == NULL) {
-        expected = text;
-        text = NULL;
-        equal = true;
-
-    } else {
-        equal = text != NULL && strcmp(text, expected) == 0;
-    }
-
-    free(text);
-
-    heap.on = true;
-
-    return equal;
+    return verdict->verified && verdict->why == NULL
+           && entra_str_eq(verdict->kid, entra_lit("one"))
+           && entra_str_eq(verdict->identity.user, entra_lit("ann@example.com"))
+           && entra_str_eq(verdict->identity.audience,
+                           entra_lit("https://fleet.example.com"))
+           && entra_str_eq(claims->payload, payload)
+           && entra_str_eq(claims->ver.value, entra_lit("1.0"))
+           && entra_str_eq(claims->tid.value, entra_lit(TOKEN_TID))
+           && claims->exp.value == TOKEN_NOW + 3600;
 }
 
 
@@ -455,9 +437,6 @@ run_verify(void)
         result = verdict.why == NULL ? RESULT_REFUSED : RESULT_WRONG;
         break;
 
-    case ENTRA_TOKEN_MALFORMED:
-        /* jansson says so of a string it has no memory for */
-
     case ENTRA_SIGNATURE_INVALID:
         /* OpenSSL says so of a context it could not copy */
         result = RESULT_MISLED;
@@ -474,7 +453,6 @@ run_verify(void)
         result = RESULT_WRONG;
     }
 
-    entra_verdict_free(&verdict);
     pool_free(&pool);
 
     return result;
@@ -514,7 +492,6 @@ run_verify_tampered(void)
         result = RESULT_WRONG;
     }
 
-    entra_verdict_free(&verdict);
     pool_free(&pool);
 
     return result;
@@ -743,7 +720,6 @@ run_claims_get(void)
              : entra_str_eq(value, entra_lit("[1,2,{\"b\":\"c\"}]"))
                ? RESULT_RIGHT : RESULT_WRONG;
 
-    entra_claims_free(&claims);
     pool_free(&pool);
 
     return result;
@@ -869,6 +845,7 @@ make(void)
     claims = token_json(&keep, TOKEN_CLAIMS_V1,
                         "amr=[\"pwd\",\"mfa\"]|x={\"y\":[1.5,null,true]}");
 
+    payload = entra_str(claims);
     token_v1 = token_sign(&keep, one, "{\"typ\":\"JWT\",\"alg\":\"RS256\","
                           "\"kid\":\"one\"}", claims);
 
