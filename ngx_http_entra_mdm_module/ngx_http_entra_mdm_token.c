@@ -120,6 +120,48 @@ ngx_http_entra_mdm_may_wait(ngx_http_entra_mdm_ctx_t *ctx,
 
 
 /*
+ * From a token to claims.  One that this worker has seen under the same keys
+ * is not verified again; what is to be said of its claims is said anew.
+ */
+
+static entra_reason_t
+ngx_http_entra_mdm_verify(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx, const entra_jwks_t *jwks,
+    entra_str_t token)
+{
+    bool                          seen;
+    entra_cache_t                *cache;
+    entra_reason_t                reason;
+    ngx_http_entra_mdm_policy_t  *policy;
+
+    policy = ctx->policy;
+    cache = policy->keys->cache;
+
+    if (jwks == NULL || cache == NULL) {
+        /* no keys, or none that are fresh enough, or no memory */
+        seen = false;
+        reason = entra_verify(token, policy->max_token, jwks, &ctx->mem,
+                              &ctx->verdict);
+
+    } else {
+        reason = entra_cache_verify(cache, token, policy->max_token,
+                                    ngx_time(), &ctx->mem, &ctx->verdict,
+                                    &seen);
+    }
+
+    if (ctx->verdict.verified) {
+        ngx_http_entra_mdm_zone_count_token(policy, seen);
+
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "entra_mdm: policy \"%V\", token %s", &policy->name,
+                       seen ? "seen before" : "verified");
+    }
+
+    return reason;
+}
+
+
+/*
  * Variables show claims in place, and nginx may keep what they have shown: the
  * claims of a verified token live as long as the request, whatever decides
  * after it.  Those of any other are nobody's to see.
@@ -142,8 +184,7 @@ ngx_http_entra_mdm_judge(ngx_http_request_t *r, ngx_http_entra_mdm_ctx_t *ctx,
         return reason;
     }
 
-    reason = entra_verify(token, policy->max_token, jwks, &ctx->mem,
-                          &ctx->verdict);
+    reason = ngx_http_entra_mdm_verify(r, ctx, jwks, token);
 
     if (reason == ENTRA_OK) {
         reason = ngx_http_entra_mdm_judge_claims(ctx);

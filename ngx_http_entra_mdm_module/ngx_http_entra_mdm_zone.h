@@ -96,6 +96,10 @@ struct ngx_http_entra_mdm_zone_s {
     /* counted since the zone was made; an action is a state from ACCEPTED on */
     ngx_atomic_t                  decisions[4][ENTRA_REASONS];
 
+    /* signatures that were right; tokens that a worker had seen before */
+    ngx_atomic_t                  verified;
+    ngx_atomic_t                  seen;
+
     ngx_atomic_t                  published;    /* snapshots so far */
     ngx_atomic_t                  writer;       /* ticket of the latest writer */
     u_char                       *half[2];
@@ -165,6 +169,10 @@ void ngx_http_entra_mdm_zone_unlock(ngx_http_entra_mdm_policy_t *policy);
 /* a snapshot and the mark that belongs to it */
 void ngx_http_entra_mdm_zone_mark(ngx_http_entra_mdm_policy_t *policy,
     ngx_http_entra_mdm_snapshot_t *snapshot, ngx_http_entra_mdm_mark_t *mark);
+
+/* adds one to the tokens that were verified, or had been before */
+void ngx_http_entra_mdm_zone_count_token(ngx_http_entra_mdm_policy_t *policy,
+    ngx_uint_t seen);
 
 /* adds one to the decisions of that kind */
 void ngx_http_entra_mdm_zone_count(ngx_http_entra_mdm_ctx_t *ctx);

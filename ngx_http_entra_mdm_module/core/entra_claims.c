@@ -268,7 +268,7 @@ entra_claims_size(const entra_claims_t *claims)
 static char *
 entra_claims_move(entra_str_t *view, char *to)
 {
-    if (view->len == 0) {
+    if (view->data == NULL) {
         return to;
     }
 
@@ -289,6 +289,7 @@ entra_claims_copy(const entra_claims_t *claims, void *piece,
     *copy = *claims;
 
     to = piece;
+    copy->aud = NULL;
 
     if (claims->naud) {
         copy->aud = piece;

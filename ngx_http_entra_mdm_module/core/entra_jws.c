@@ -120,6 +120,15 @@ entra_jws_header(entra_str_t text, const entra_mem_t *mem, entra_jws_t *jws,
 }
 
 
+bool
+entra_jws_looks_like(entra_str_t token)
+{
+    entra_str_t  part[3];
+
+    return entra_jws_split(token, part);
+}
+
+
 entra_reason_t
 entra_jws_parse(entra_str_t token, const entra_mem_t *mem, entra_jws_t *jws,
     const char **why)

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <jansson.h>
 
+#include "entra_cache.h"
 #include "entra_device.h"
 #include "entra_fault.h"
 #include "entra_gather.h"
@@ -498,6 +499,53 @@ run_verify_tampered(void)
 }
 
 
+/* a cache, and a token twice: with or without an entry, verified or refused */
+
+static result_t
+run_cache(void)
+{
+    bool                 seen;
+    size_t               i;
+    result_t             result;
+    entra_cache_t       *cache;
+    entra_reason_t       reason;
+    entra_verdict_t      verdict;
+    entra_cache_conf_t   conf;
+
+    conf.jwks = jwks;
+    conf.leeway = 60;
+    conf.max_entries = 4;
+    conf.max_bytes = 1 << 20;
+
+    cache = entra_cache_create(&conf);
+    if (cache == NULL) {
+        return RESULT_REFUSED;
+    }
+
+    result = RESULT_RIGHT;
+
+    for (i = 0; i < 2 && result == RESULT_RIGHT; i++) {
+        reason = entra_cache_verify(cache, token_v1, MAX_TOKEN, TOKEN_NOW,
+                                    &pool.mem, &verdict, &seen);
+
+        result = reason == ENTRA_INTERNAL ? RESULT_REFUSED
+                 : reason == ENTRA_SIGNATURE_INVALID ? RESULT_MISLED
+                 : reason != ENTRA_OK
+                   || !entra_str_eq(verdict.claims.payload, payload)
+                   ? RESULT_WRONG : RESULT_RIGHT;
+
+        if (verdict.verified != (reason == ENTRA_OK)) {
+            result = RESULT_WRONG;
+        }
+    }
+
+    entra_cache_free(cache);
+    pool_free(&pool);
+
+    return result;
+}
+
+
 #define MESSAGE                                                               \
     "<s:Envelope xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\""         \
     " xmlns:a=\"http://www.w3.org/2005/08/addressing\""                       \
@@ -893,6 +941,7 @@ main(void)
     exhaust("jwks", run_jwks);
     exhaust("verify", run_verify);
     exhaust("verify, tampered", run_verify_tampered);
+    exhaust("cache", run_cache);
     exhaust("soap", run_soap);
     exhaust("soap in pieces", run_soap_in_pieces);
     exhaust("fault", run_fault);
