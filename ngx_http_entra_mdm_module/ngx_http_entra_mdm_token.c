@@ -3,6 +3,9 @@
  * What follows from the verdict is in ngx_http_entra_mdm_access.c.
  */
 
+#include <openssl/err.h>
+#include <openssl/rand.h>
+
 #include "ngx_http_entra_mdm_keys.h"
 #include "ngx_http_entra_mdm_lists.h"
 
@@ -365,6 +368,22 @@ ngx_http_entra_mdm_soap_parse(ngx_http_request_t *r,
 }
 
 
+/* one for all messages of a worker: nobody gets to see it; 0: there is none */
+
+static unsigned long
+ngx_http_entra_mdm_soap_salt(void)
+{
+    static unsigned long  salt;
+
+    if (salt == 0 && RAND_bytes((u_char *) &salt, sizeof(salt)) != 1) {
+        ERR_clear_error();
+        salt = 0;
+    }
+
+    return salt;
+}
+
+
 entra_reason_t
 ngx_http_entra_mdm_soap_body(ngx_http_request_t *r,
     ngx_http_entra_mdm_ctx_t *ctx)
@@ -397,6 +416,8 @@ ngx_http_entra_mdm_soap_body(ngx_http_request_t *r,
     if (soap == NULL) {
         return ENTRA_INTERNAL;
     }
+
+    entra_soap_salt(soap, ngx_http_entra_mdm_soap_salt());
 
     reason = ngx_http_entra_mdm_soap_parse(r, ctx, soap);
 

@@ -259,6 +259,7 @@ sub running {
     backend();
     conf($name, $policy{$policy}->(), $where);
     start($name, 'worker_cpu_affinity 01;');
+    wait_for { worker($name) } 60 or die "$name: no worker\n";
     return $name;
 }
 
@@ -412,7 +413,6 @@ sub fresh {
     my ($policy, $kind) = @_;
     stop("$policy-local");
     my $name = running($policy, 'local');
-    wait_for { -s "/proc/" . worker($name) . '/status' };
     return resident($name, $kind);
 }
 
