@@ -21,7 +21,7 @@ use constant { TOKENS => 2000, MILLION => 1_000_000, MB => 1048576 };
 
 my ($seconds, $rounds, $quick, $only_instructions, $list) = (2, 7);
 my ($top, @wanted) = shift @ARGV;
-GetOptions('seconds=f' => \$seconds, 'rounds=i' => \$rounds,
+GetOptions('seconds=i' => \$seconds, 'rounds=i' => \$rounds,
     'quick' => \$quick, 'instructions' => \$only_instructions,
     'list' => \$list, 'case=s' => \@wanted)
     or die "tools/bench --help says what can be chosen\n";
@@ -65,16 +65,16 @@ my @cases = (
       sub { zone_ids() } ],
 );
 
-if ($list) {
-    printf "%-18s %s\n", @$_[ 0, 1 ] for @cases;
-    exit 0;
-}
-
 for my $name (@wanted) {
     grep { $_->[0] eq $name } @cases or die "no such case: $name\n";
 }
 @cases = grep { $_->[0] =~ /instructions/ } @cases if $only_instructions;
 @cases = grep { my $c = $_->[0]; grep { $_ eq $c } @wanted } @cases if @wanted;
+
+if ($list) {
+    printf "%-18s %s\n", @$_[ 0, 1 ] for @cases;
+    exit 0;
+}
 
 
 # What is sent: lines of a file, taken in turn.  There are more new tokens

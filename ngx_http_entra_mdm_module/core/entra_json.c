@@ -2,7 +2,15 @@
  * Loading JSON strictly.
  */
 
+#include <locale.h>
+#include <math.h>
+#include <stdlib.h>
+
 #include "entra_json.h"
+
+
+/* longer numbers are left to jansson */
+#define MAX_NUMBER  64
 
 
 /* running out of memory, jansson often leaves the code as it was: unknown */
@@ -99,8 +107,8 @@ entra_json_value(entra_str_t text, json_t **value)
 }
 
 
-entra_reason_t
-entra_json_real(entra_str_t text, double *value)
+static entra_reason_t
+entra_json_real_long(entra_str_t text, double *value)
 {
     json_t          *json;
     entra_reason_t   reason;
@@ -120,6 +128,33 @@ entra_json_real(entra_str_t text, double *value)
     json_decref(json);
 
     return reason;
+}
+
+
+/* thousands of them may be in a text that a stranger has sent: no memory */
+
+entra_reason_t
+entra_json_real(entra_str_t text, double *value)
+{
+    char   buffer[MAX_NUMBER];
+    char  *point;
+
+    if (text.len >= MAX_NUMBER) {
+        return entra_json_real_long(text, value);
+    }
+
+    memcpy(buffer, text.data, text.len);
+    buffer[text.len] = '\0';
+
+    point = strchr(buffer, '.');
+
+    if (point != NULL) {
+        *point = *localeconv()->decimal_point;
+    }
+
+    *value = strtod(buffer, NULL);
+
+    return isinf(*value) ? ENTRA_TOKEN_MALFORMED : ENTRA_OK;
 }
 
 

@@ -31,7 +31,10 @@ entra_reason_t entra_json_object_line(entra_str_t text, json_t **object,
  */
 entra_reason_t entra_json_value(entra_str_t text, json_t **value);
 
-/* a number as a double; ENTRA_TOKEN_MALFORMED: too large for one, or none */
+/*
+ * A number, written as JSON has it, as a double; ENTRA_TOKEN_MALFORMED: it is
+ * too large for one.
+ */
 entra_reason_t entra_json_real(entra_str_t text, double *value);
 
 /* the bytes of a string, NUL-terminated, as long-lived as the value */

@@ -131,6 +131,18 @@ static const struct {
     { "a real too large", ENTRA_STR_INIT("{\"a\":1e309}") },
     { "a real too large, deeper", ENTRA_STR_INIT("{\"a\":[[-1e309]]}") },
     { "the largest", ENTRA_STR_INIT("{\"a\":1.7976931348623157e308}") },
+    { "more than the largest", ENTRA_STR_INIT("{\"a\":1.7976931348623159e308}") },
+    { "a large one, written small", ENTRA_STR_INIT("{\"a\":0.01e310}") },
+    { "zero, however large", ENTRA_STR_INIT("{\"a\":0e999,\"b\":-0.0E999}") },
+    { "seventy digits",
+      ENTRA_STR_INIT("{\"a\":12345678901234567890123456789012345678901234567890"
+                     "12345678901234567890}") },
+    { "seventy digits and an exponent",
+      ENTRA_STR_INIT("{\"a\":1.2345678901234567890123456789012345678901234567890"
+                     "12345678901234567890e99}") },
+    { "seventy digits, too large",
+      ENTRA_STR_INIT("{\"a\":1.2345678901234567890123456789012345678901234567890"
+                     "12345678901234567890e999}") },
     { "a real too small", ENTRA_STR_INIT("{\"a\":1e-400}") },
     { "a leading zero", ENTRA_STR_INIT("{\"a\":01}") },
     { "a leading zero, negative", ENTRA_STR_INIT("{\"a\":-01}") },
@@ -278,6 +290,25 @@ test_depth(void)
 }
 
 
+/* without an exponent, about as many digits as a double can have */
+
+static void
+test_digits(void)
+{
+    size_t  i;
+
+    static const size_t  counts[] = { 17, 18, 19, 62, 63, 64, 65, 299, 300,
+                                      301, 308, 309, 310, 400 };
+
+    for (i = 0; i < tap_count(counts); i++) {
+        compare(entra_str(pool_text(&pool, "{\"a\":%s}",
+                                    repeat("9", counts[i]))), "nines");
+        compare(entra_str(pool_text(&pool, "{\"a\":-1.%s}",
+                                    repeat("3", counts[i]))), "a fraction");
+    }
+}
+
+
 /* more names than are compared each with each, or kept without memory */
 
 static void
@@ -360,6 +391,7 @@ main(void)
     test_texts();
     test_broken();
     test_depth();
+    test_digits();
     test_names();
     test_no_memory();
 
