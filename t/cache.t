@@ -12,6 +12,7 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 
+use EntraMDM::Backend;
 use EntraMDM::File qw(wait_for);
 use EntraMDM::HTTP;
 use EntraMDM::Live;
@@ -28,11 +29,15 @@ my $t = EntraMDM::Nginx->new(workers => 2, level => 'debug',
     http => join('', map { policy(@$_) }
         [ 'second', "jwks $keys;" ],
         [ 'exact', "jwks $keys; leeway 0s;" ],
-        [ 'stranger', 'jwks file=%%DIR%%/strange.json;' ])
+        [ 'stranger', 'jwks file=%%DIR%%/strange.json;' ],
+        [ 'fetched', 'jwks request=/_entra/jwks refresh=2s min_interval=1s'
+            . ' max_stale=2s;' ])
         . "add_header X-Upn \$entra_mdm_upn always;\n"
         . "add_header X-Name \$entra_mdm_claim_name always;\n",
     server => join('', map { "location = /$_ { entra_mdm $_ token=bearer;"
-        . " try_files /tos =404; }\n" } qw(second exact stranger))
+        . " try_files /tos =404; }\n" } qw(second exact stranger fetched))
+        . "location = /_entra/jwks { internal;"
+        . " proxy_pass http://127.0.0.1:%%PORT_idp%%/keys; }\n"
         . "location = /dry { entra_mdm fleet token=bearer; "
         . "entra_mdm_dry_run on; try_files /tos =404; }\n"));
 
@@ -44,8 +49,10 @@ sub policy {
 }
 
 my $redis = EntraMDM::Redis->new($t, 'redis');
+my $idp = EntraMDM::Backend->new($t, 'idp');
 my $next = new_key();
 
+$idp->answer('/keys' => { body => jwks(key()) });
 $t->write_file('strange.json', jwks(new_key()));
 live_start($t);
 
@@ -181,6 +188,17 @@ my %again = map { $_ => 1 } $t->new_log =~
     /\[debug\] (\d+)#.*policy "fleet", token verified/g;
 is(scalar keys %again, 2, 'both workers have verified it again');
 is_asked('then it is known', 'ok seen', $good);
+
+# keys that nobody has confirmed for too long
+
+is_asked('keys that were fetched', 'ok verified', $good, '/fetched');
+is_asked('again', 'ok seen', $good, '/fetched');
+$idp->answer('/keys' => { status => 500 });
+ok(wait_for { asked($good, '/fetched') =~ /^keys_unavailable/ },
+    'keys past max_stale');
+is_asked('it is not seen now', 'keys_unavailable', $good, '/fetched');
+$idp->answer('/keys' => { body => jwks(key()) });
+ok(wait_for { asked($good, '/fetched') =~ /^ok/ }, 'the same keys, confirmed');
 
 # a reload
 
