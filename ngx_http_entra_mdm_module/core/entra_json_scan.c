@@ -7,6 +7,7 @@
 
 #include "entra_json.h"
 #include "entra_json_scan.h"
+#include "entra_json_text.h"
 
 
 /* as jansson counts: the document is the first value, a member the second */
@@ -214,267 +215,7 @@ entra_json_number(entra_str_t text, double *value)
 }
 
 
-/*** strings ***/
-
-
-/* what ends a plain run: quote, backslash, controls, all beyond ASCII */
-
-static bool
-entra_scan_plain(unsigned char c)
-{
-    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
-}
-
-
-/* one character of RFC 3629: no surrogates, nothing longer than it need be */
-
-static bool
-entra_scan_utf8(entra_scan_t *s)
-{
-    size_t                n, i;
-    unsigned char         low, high;
-    const unsigned char  *p;
-
-    p = (const unsigned char *) s->pos;
-    low = 0x80;
-    high = 0xbf;
-
-    if (p[0] >= 0xc2 && p[0] <= 0xdf) {
-        n = 2;
-
-    } else if (p[0] >= 0xe0 && p[0] <= 0xef) {
-        n = 3;
-        low = (p[0] == 0xe0) ? 0xa0 : 0x80;
-        high = (p[0] == 0xed) ? 0x9f : 0xbf;
-
-    } else if (p[0] >= 0xf0 && p[0] <= 0xf4) {
-        n = 4;
-        low = (p[0] == 0xf0) ? 0x90 : 0x80;
-        high = (p[0] == 0xf4) ? 0x8f : 0xbf;
-
-    } else {
-        return false;
-    }
-
-    if ((size_t) (s->end - s->pos) < n || p[1] < low || p[1] > high) {
-        return false;
-    }
-
-    for (i = 2; i < n; i++) {
-        if (p[i] < 0x80 || p[i] > 0xbf) {
-            return false;
-        }
-    }
-
-    s->pos += n;
-
-    return true;
-}
-
-
-/* the four digits of \u, at pos; false: they are none */
-
-static bool
-entra_scan_hex(const char *pos, const char *end, uint32_t *code)
-{
-    int   i;
-    char  c;
-
-    if (end - pos < 4) {
-        return false;
-    }
-
-    *code = 0;
-
-    for (i = 0; i < 4; i++) {
-        c = entra_lower(pos[i]);
-
-        if (c >= '0' && c <= '9') {
-            *code = *code << 4 | (uint32_t) (c - '0');
-
-        } else if (c >= 'a' && c <= 'f') {
-            *code = *code << 4 | (uint32_t) (c - 'a' + 10);
-
-        } else {
-            return false;
-        }
-    }
-
-    return true;
-}
-
-
-/*
- * A character written as \uXXXX, or as two of them; pos is behind the first
- * \u.  Returns where it ends, or NULL: U+0000, or half a pair.
- */
-
-static const char *
-entra_scan_unicode(const char *pos, const char *end, uint32_t *code)
-{
-    uint32_t  low;
-
-    if (!entra_scan_hex(pos, end, code) || *code == 0) {
-        return NULL;
-    }
-
-    pos += 4;
-
-    if (*code < 0xd800 || *code > 0xdfff) {
-        return pos;
-    }
-
-    if (*code > 0xdbff || end - pos < 2 || pos[0] != '\\' || pos[1] != 'u'
-        || !entra_scan_hex(pos + 2, end, &low)
-        || low < 0xdc00 || low > 0xdfff)
-    {
-        return NULL;
-    }
-
-    *code = 0x10000 + ((*code - 0xd800) << 10) + (low - 0xdc00);
-
-    return pos + 6;
-}
-
-
-static bool
-entra_scan_escape(entra_scan_t *s)
-{
-    uint32_t  code;
-
-    s->pos++;
-
-    if (s->pos == s->end) {
-        return false;
-    }
-
-    switch (*s->pos++) {
-
-    case '"':
-    case '\\':
-    case '/':
-    case 'b':
-    case 'f':
-    case 'n':
-    case 'r':
-    case 't':
-        return true;
-
-    case 'u':
-        s->pos = entra_scan_unicode(s->pos, s->end, &code);
-        return s->pos != NULL;
-
-    default:
-        return false;
-    }
-}
-
-
-/* the text between the quotes, as it is written */
-
-static bool
-entra_scan_quoted(entra_scan_t *s, entra_str_t *text, bool *escaped)
-{
-    const char  *start;
-
-    *escaped = false;
-    start = ++s->pos;
-
-    for ( ;; ) {
-
-        while (s->pos < s->end && entra_scan_plain((unsigned char) *s->pos)) {
-            s->pos++;
-        }
-
-        if (s->pos == s->end) {
-            return false;
-        }
-
-        if (*s->pos == '"') {
-            *text = (entra_str_t) { start, (size_t) (s->pos++ - start) };
-            return true;
-        }
-
-        if (*s->pos == '\\') {
-            *escaped = true;
-
-            if (!entra_scan_escape(s)) {
-                return false;
-            }
-
-        } else if ((unsigned char) *s->pos < 0x80 || !entra_scan_utf8(s)) {
-            return false;
-        }
-    }
-}
-
-
-static char *
-entra_scan_put(char *out, uint32_t code)
-{
-    if (code < 0x80) {
-        *out++ = (char) code;
-        return out;
-    }
-
-    if (code < 0x800) {
-        *out++ = (char) (0xc0 | code >> 6);
-
-    } else if (code < 0x10000) {
-        *out++ = (char) (0xe0 | code >> 12);
-        *out++ = (char) (0x80 | (code >> 6 & 0x3f));
-
-    } else {
-        *out++ = (char) (0xf0 | code >> 18);
-        *out++ = (char) (0x80 | (code >> 12 & 0x3f));
-        *out++ = (char) (0x80 | (code >> 6 & 0x3f));
-    }
-
-    *out++ = (char) (0x80 | (code & 0x3f));
-
-    return out;
-}
-
-
-/* of a text whose escapes have been found to be right; it grows no longer */
-
-static char *
-entra_scan_unescape(entra_str_t text, char *out)
-{
-    size_t       i;
-    uint32_t     code;
-    const char  *p, *end, *at;
-
-    static const char  names[] = "bfnrt";
-    static const char  bytes[] = "\b\f\n\r\t";
-
-    p = text.data;
-    end = text.data + text.len;
-
-    while (p < end) {
-
-        if (*p != '\\') {
-            *out++ = *p++;
-            continue;
-        }
-
-        p++;
-
-        if (*p == 'u') {
-            p = entra_scan_unicode(p + 1, end, &code);
-            out = entra_scan_put(out, code);
-            continue;
-        }
-
-        at = strchr(names, *p);
-        i = (at != NULL) ? (size_t) (at - names) : 0;
-
-        *out++ = (char) (at != NULL ? bytes[i] : *p);
-        p++;
-    }
-
-    return out;
-}
+/*** strings and names ***/
 
 
 /* all strings of a document decoded take less than the document */
@@ -482,12 +223,17 @@ entra_scan_unescape(entra_str_t text, char *out)
 static bool
 entra_scan_string(entra_scan_t *s, entra_str_t *text, bool wanted)
 {
-    bool   escaped;
-    char  *start;
+    bool         escaped;
+    char        *start;
+    const char  *end;
 
-    if (!entra_scan_quoted(s, text, &escaped)) {
+    end = entra_json_quoted(s->pos, s->end, text, &escaped);
+
+    if (end == NULL) {
         return false;
     }
+
+    s->pos = end;
 
     if (!escaped || !wanted) {
         return true;
@@ -502,15 +248,12 @@ entra_scan_string(entra_scan_t *s, entra_str_t *text, bool wanted)
     }
 
     start = s->room;
-    s->room = entra_scan_unescape(*text, start);
+    s->room = entra_json_unescape(*text, start);
 
     *text = (entra_str_t) { start, (size_t) (s->room - start) };
 
     return true;
 }
-
-
-/*** names ***/
 
 
 static bool
