@@ -333,8 +333,16 @@ sub compare {
             push @{ $rate{ $_->[0] } }, $got->{rate};
         }
     }
-    return (map { median(@{ $cpu{$_} }) } @runs),
-        (map { median(@{ $rate{$_} }) } @runs);
+    return \(%cpu, %rate);
+}
+
+# Two medians, and that of what each round makes of the two.
+
+sub medians {
+    my ($measured, $this, $that, $of) = @_;
+    my ($these, $those) = @$measured{ $this, $that };
+    return (median(@$these), median(@$those),
+        median(map { $of->($these->[$_], $those->[$_]) } 0 .. $#$these));
 }
 
 sub time_v {
@@ -351,18 +359,24 @@ sub time_v {
 
 sub on_top {
     local $Connections = 1 if $_[0] eq 'proxied';
-    my ($with, $without) = compare(@_);
-    return ($with, $without, 'us', ($with - $without) / V());
+    my ($cpu) = compare(@_);
+    my ($with, $without, $more) = medians($cpu, @_[ 1, 2 ],
+        sub { $_[0] - $_[1] });
+    return ($with, $without, 'us', $more / V());
 }
 
 sub against {
-    my ($this, $that) = compare(@_);
-    return ($this, $that, 'us', $this / $that);
+    my ($cpu) = compare(@_);
+    my ($this, $that, $ratio) = medians($cpu, @_[ 1, 2 ],
+        sub { $_[0] / $_[1] });
+    return ($this, $that, 'us', $ratio);
 }
 
 sub rates {
-    my ($with, $without) = (compare(@_))[ 2, 3 ];
-    return ($with, $without, '/s', $with / $without);
+    my (undef, $rate) = compare(@_);
+    my ($with, $without, $ratio) = medians($rate, @_[ 1, 2 ],
+        sub { $_[0] / $_[1] });
+    return ($with, $without, '/s', $ratio);
 }
 
 # The difference between a long and a short run, so that starting up and
