@@ -54,7 +54,6 @@ ctl_explain(const ctl_options_t *options, char **arguments)
 
     code = ctl_explain_code(&gate, &c);
 
-    entra_verdict_free(&c.verdict);
     ctl_gate_free(&gate);
 
     return code;

@@ -46,7 +46,7 @@ ctl_judge_token(const ctl_gate_t *gate, ctl_case_t *c, entra_str_t token)
                           &c->verdict);
     c->why = c->verdict.why;
 
-    if (c->verdict.claims.json == NULL) {
+    if (c->verdict.claims.payload.data == NULL) {
         return reason;
     }
 
@@ -110,7 +110,7 @@ ctl_judge_ends(const ctl_gate_t *gate, const ctl_case_t *c,
     entra_reason_t reason)
 {
     return reason != ENTRA_OK && !c->verdict.verified
-           && (gate->jwks != NULL || c->verdict.claims.json == NULL);
+           && (gate->jwks != NULL || c->verdict.claims.payload.data == NULL);
 }
 
 

@@ -164,6 +164,36 @@ ngx_http_entra_mdm_keys_text(ngx_http_entra_mdm_policy_t *policy,
 }
 
 
+/* the cache first: it knows nothing but these keys */
+
+void
+ngx_http_entra_mdm_keys_free(ngx_http_entra_mdm_keys_t *keys)
+{
+    entra_cache_free(keys->cache);
+    entra_jwks_free(keys->jwks);
+
+    keys->cache = NULL;
+    keys->jwks = NULL;
+    keys->generation = 0;
+}
+
+
+/* without memory for it, every token is verified */
+
+static entra_cache_t *
+ngx_http_entra_mdm_keys_cache(ngx_http_entra_mdm_policy_t *policy)
+{
+    entra_cache_conf_t  conf;
+
+    conf.jwks = policy->keys->jwks;
+    conf.leeway = policy->rules.leeway;
+    conf.max_entries = NGX_HTTP_ENTRA_MDM_CACHE_TOKENS;
+    conf.max_bytes = NGX_HTTP_ENTRA_MDM_CACHE_BYTES;
+
+    return entra_cache_create(&conf);
+}
+
+
 static ngx_int_t
 ngx_http_entra_mdm_keys_build(ngx_http_entra_mdm_policy_t *policy)
 {
@@ -175,10 +205,7 @@ ngx_http_entra_mdm_keys_build(ngx_http_entra_mdm_policy_t *policy)
 
     keys = policy->keys;
 
-    entra_jwks_free(keys->jwks);
-
-    keys->jwks = NULL;
-    keys->generation = 0;
+    ngx_http_entra_mdm_keys_free(keys);
 
     text = ngx_http_entra_mdm_keys_text(policy, &generation, &len);
     if (text == NULL) {
@@ -196,6 +223,8 @@ ngx_http_entra_mdm_keys_build(ngx_http_entra_mdm_policy_t *policy)
             free(text);
             return NGX_ERROR;
         }
+
+        keys->cache = ngx_http_entra_mdm_keys_cache(policy);
     }
 
     free(text);

@@ -9,6 +9,13 @@
 #include "ngx_http_entra_mdm_zone.h"
 
 
+/*
+ * What a worker keeps of tokens that have verified, for each policy: a token
+ * of usual size takes some 2.5 KB.
+ */
+#define NGX_HTTP_ENTRA_MDM_CACHE_TOKENS  1024
+#define NGX_HTTP_ENTRA_MDM_CACHE_BYTES   (4 * 1024 * 1024)
+
 typedef enum {
     NGX_HTTP_ENTRA_MDM_JWKS_NONE = 0,
     NGX_HTTP_ENTRA_MDM_JWKS_FILE,
@@ -46,6 +53,7 @@ struct ngx_http_entra_mdm_keys_s {
 
     /* this worker's own */
     entra_jwks_t                 *jwks;
+    entra_cache_t                *cache;        /* of jwks, or NULL */
     ngx_atomic_uint_t             generation;   /* that jwks was made of */
     ngx_http_entra_mdm_fetch_t   *fetch;        /* under way, or NULL */
     ngx_event_t                   refresh_timer;        /* of worker 0 */
@@ -86,6 +94,9 @@ const entra_jwks_t *ngx_http_entra_mdm_keys(
 ngx_int_t ngx_http_entra_mdm_keys_publish(ngx_http_entra_mdm_policy_t *policy,
     entra_str_t text, ngx_atomic_uint_t attempt, ngx_atomic_uint_t epoch,
     ngx_log_t *log);
+
+/* forgets what this worker has made of the keys */
+void ngx_http_entra_mdm_keys_free(ngx_http_entra_mdm_keys_t *keys);
 
 /* seconds since the keys in force were last known to be right */
 time_t ngx_http_entra_mdm_keys_age(ngx_http_entra_mdm_policy_t *policy);

@@ -10,6 +10,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "entra_cache.h"
 #include "entra_soap.h"
 #include "entra_verify.h"
 

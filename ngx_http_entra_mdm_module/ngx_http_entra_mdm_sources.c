@@ -127,9 +127,7 @@ ngx_http_entra_mdm_jwks_times(ngx_conf_t *cf, ngx_http_entra_mdm_keys_t *keys,
 static void
 ngx_http_entra_mdm_jwks_cleanup(void *data)
 {
-    ngx_http_entra_mdm_keys_t *keys = data;
-
-    entra_jwks_free(keys->jwks);
+    ngx_http_entra_mdm_keys_free(data);
 }
 
 

@@ -337,6 +337,11 @@ ngx_http_entra_mdm_state_load(ngx_http_entra_mdm_policy_t *policy,
 
     entra_state_free(&state);
 
+#if defined(__GLIBC__)
+    /* what a million IDs took, in pieces, every worker would inherit */
+    (void) malloc_trim(0);
+#endif
+
     return rc;
 }
 

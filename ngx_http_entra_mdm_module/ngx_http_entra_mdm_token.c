@@ -3,6 +3,9 @@
  * What follows from the verdict is in ngx_http_entra_mdm_access.c.
  */
 
+#include <openssl/err.h>
+#include <openssl/rand.h>
+
 #include "ngx_http_entra_mdm_keys.h"
 #include "ngx_http_entra_mdm_lists.h"
 
@@ -82,13 +85,6 @@ ngx_http_entra_mdm_judge_claims(ngx_http_entra_mdm_ctx_t *ctx)
 }
 
 
-static void
-ngx_http_entra_mdm_claims_cleanup(void *data)
-{
-    entra_claims_free(data);
-}
-
-
 /*
  * Whether a look for new keys might help, and a stranger may cause one: where
  * there are keys, only with a token that names a trusted issuer and a listed
@@ -127,6 +123,55 @@ ngx_http_entra_mdm_may_wait(ngx_http_entra_mdm_ctx_t *ctx,
 
 
 /*
+ * From a token to claims.  One that this worker has seen under the same keys
+ * is not verified again; what is to be said of its claims is said anew.
+ */
+
+static entra_reason_t
+ngx_http_entra_mdm_verify(ngx_http_request_t *r,
+    ngx_http_entra_mdm_ctx_t *ctx, const entra_jwks_t *jwks,
+    entra_str_t token)
+{
+    bool                          seen;
+    uint64_t                      since;
+    entra_cache_t                *cache;
+    entra_reason_t                reason;
+    ngx_http_entra_mdm_policy_t  *policy;
+
+    policy = ctx->policy;
+    cache = policy->keys->cache;
+    since = ngx_http_entra_mdm_clock();
+
+    if (jwks == NULL || cache == NULL) {
+        /* no keys, or none that are fresh enough, or no memory */
+        seen = false;
+        reason = entra_verify(token, policy->max_token, jwks, &ctx->mem,
+                              &ctx->verdict);
+
+    } else {
+        reason = entra_cache_verify(cache, token, policy->max_token,
+                                    ngx_time(), &ctx->mem, &ctx->verdict,
+                                    &seen);
+    }
+
+    if (!seen) {
+        ngx_http_entra_mdm_count_verification(policy, &ctx->verdict, reason,
+                                              since);
+    }
+
+    if (ctx->verdict.verified) {
+        ngx_http_entra_mdm_zone_count_token(policy, seen);
+
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "entra_mdm: policy \"%V\", token %s", &policy->name,
+                       seen ? "seen before" : "verified");
+    }
+
+    return reason;
+}
+
+
+/*
  * Variables show claims in place, and nginx may keep what they have shown: the
  * claims of a verified token live as long as the request, whatever decides
  * after it.  Those of any other are nobody's to see.
@@ -136,19 +181,11 @@ static entra_reason_t
 ngx_http_entra_mdm_judge(ngx_http_request_t *r, ngx_http_entra_mdm_ctx_t *ctx,
     entra_str_t token)
 {
-    uint64_t                      since;
-    entra_claims_t               *claims;
     entra_reason_t                reason;
     const entra_jwks_t           *jwks;
-    ngx_pool_cleanup_t           *cln;
     ngx_http_entra_mdm_policy_t  *policy;
 
     policy = ctx->policy;
-
-    cln = ngx_pool_cleanup_add(r->pool, sizeof(entra_claims_t));
-    if (cln == NULL) {
-        return ENTRA_INTERNAL;
-    }
 
     reason = ENTRA_OK;
     jwks = ngx_http_entra_mdm_keys(policy, &reason);
@@ -157,11 +194,7 @@ ngx_http_entra_mdm_judge(ngx_http_request_t *r, ngx_http_entra_mdm_ctx_t *ctx,
         return reason;
     }
 
-    since = ngx_http_entra_mdm_clock();
-    reason = entra_verify(token, policy->max_token, jwks, &ctx->mem,
-                          &ctx->verdict);
-    ngx_http_entra_mdm_count_verification(policy, &ctx->verdict, reason,
-                                          since);
+    reason = ngx_http_entra_mdm_verify(r, ctx, jwks, token);
 
     if (reason == ENTRA_OK) {
         reason = ngx_http_entra_mdm_judge_claims(ctx);
@@ -171,16 +204,9 @@ ngx_http_entra_mdm_judge(ngx_http_request_t *r, ngx_http_entra_mdm_ctx_t *ctx,
     ctx->token_len = token.len;
     ctx->why = ctx->verdict.why;
 
-    claims = cln->data;
-    *claims = ctx->verdict.claims;
-
-    if (ctx->verdict.verified) {
-        cln->handler = ngx_http_entra_mdm_claims_cleanup;
-        return reason;
+    if (!ctx->verdict.verified) {
+        ngx_memzero(&ctx->verdict.claims, sizeof(entra_claims_t));
     }
-
-    entra_claims_free(claims);
-    ngx_memzero(&ctx->verdict.claims, sizeof(entra_claims_t));
 
     return reason;
 }
@@ -349,6 +375,22 @@ ngx_http_entra_mdm_soap_parse(ngx_http_request_t *r,
 }
 
 
+/* one for all messages of a worker: nobody gets to see it; 0: there is none */
+
+static unsigned long
+ngx_http_entra_mdm_soap_salt(void)
+{
+    static unsigned long  salt;
+
+    if (salt == 0 && RAND_bytes((u_char *) &salt, sizeof(salt)) != 1) {
+        ERR_clear_error();
+        salt = 0;
+    }
+
+    return salt;
+}
+
+
 entra_reason_t
 ngx_http_entra_mdm_soap_body(ngx_http_request_t *r,
     ngx_http_entra_mdm_ctx_t *ctx)
@@ -381,6 +423,8 @@ ngx_http_entra_mdm_soap_body(ngx_http_request_t *r,
     if (soap == NULL) {
         return ENTRA_INTERNAL;
     }
+
+    entra_soap_salt(soap, ngx_http_entra_mdm_soap_salt());
 
     reason = ngx_http_entra_mdm_soap_parse(r, ctx, soap);
 

@@ -347,6 +347,18 @@ ngx_http_entra_mdm_zone_unlock(ngx_http_entra_mdm_policy_t *policy)
 }
 
 
+void
+ngx_http_entra_mdm_zone_count_token(ngx_http_entra_mdm_policy_t *policy,
+    ngx_uint_t seen)
+{
+    ngx_http_entra_mdm_zone_t  *zone;
+
+    zone = ngx_http_entra_mdm_zone(policy);
+
+    (void) ngx_atomic_fetch_add(seen ? &zone->seen : &zone->verified, 1);
+}
+
+
 /*** time ***/
 
 

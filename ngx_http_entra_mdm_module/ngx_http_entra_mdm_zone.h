@@ -165,6 +165,10 @@ struct ngx_http_entra_mdm_zone_s {
     ngx_http_entra_mdm_activities_t  *activities;
     ngx_http_entra_mdm_refusals_t    *refusals;
 
+    /* signatures that were right; tokens that a worker had seen before */
+    ngx_atomic_t                  verified;
+    ngx_atomic_t                  seen;
+
     ngx_atomic_t                  published;    /* snapshots so far */
     ngx_atomic_t                  writer;       /* the latest ticket */
     u_char                       *half[2];
@@ -278,6 +282,10 @@ void ngx_http_entra_mdm_count_verification(
 /* the decisions of the last hour, give or take a span */
 void ngx_http_entra_mdm_hour(ngx_http_entra_mdm_policy_t *policy,
     ngx_http_entra_mdm_decisions_t *sum);
+
+/* adds one to the tokens that were verified, or had been before */
+void ngx_http_entra_mdm_zone_count_token(ngx_http_entra_mdm_policy_t *policy,
+    ngx_uint_t seen);
 
 /*
  * Reading: what follows from a snapshot holds only if it was still current

@@ -6,55 +6,201 @@ use warnings;
 use File::Temp qw(tempdir);
 use Getopt::Long;
 use IO::Socket::INET;
-use POSIX qw(sysconf _SC_CLK_TCK);
+use Time::HiRes qw(sleep);
 
 use EntraMDM::File qw(slurp spew wait_for);
 use EntraMDM::HTTP;
 use EntraMDM::Nginx;
+use EntraMDM::Soap;
+use EntraMDM::State;
 use EntraMDM::Token;
 
 $| = 1;
 
-my $top = shift @ARGV;
-my ($seconds, $rounds, $only_instructions) = (4, 5, 0);
+use constant { TOKENS => 2000, MILLION => 1_000_000, MB => 1048576 };
+
+my ($seconds, $rounds, $quick, $only_instructions, $list) = (2, 7);
+my ($top, @wanted) = shift @ARGV;
 GetOptions('seconds=i' => \$seconds, 'rounds=i' => \$rounds,
-    'instructions' => \$only_instructions)
+    'quick' => \$quick, 'instructions' => \$only_instructions,
+    'list' => \$list, 'case=s' => \@wanted)
     or die "tools/bench --help says what can be chosen\n";
+($seconds, $rounds) = (1, 3) if $quick;
+
+
+# The cases, in the order they are run.  Each returns what was measured with
+# the gate and without, in what unit, and what is to be compared with the
+# limit.
+
+my @cases = (
+    [ 'new', 'bearer, a token not seen before', 'at most', 2.0, 'V',
+      sub { on_top('local', 'gate new', 'bare new') } ],
+    [ 'new-instructions', 'the same, instructions', 'at most', 450_000, '',
+      sub { instructions('new') } ],
+    [ 'seen', 'bearer, a token seen before', 'at most', 0.25, 'V',
+      sub { on_top('local', 'gate seen', 'bare seen') } ],
+    [ 'seen-local', 'requests per second, local content', 'at least', 0.75, '',
+      sub { rates('local', 'gate seen', 'bare seen') } ],
+    [ 'seen-proxied', 'requests per second, proxied', 'at least', 0.90, '',
+      sub { rates('proxied', 'gate seen', 'bare seen') } ],
+    [ 'soap', 'SOAP, a message with a new token', 'at most', 3.0, 'V',
+      sub { on_top('proxied', 'gate soap', 'bare soap') } ],
+    [ 'refused-signature', 'a bad signature, against accepted', 'at most', 1.0,
+      '', sub { against('local', 'gate signature', 'gate new') } ],
+    [ 'refused-audience', 'another audience, against accepted', 'at most', 1.0,
+      '', sub { against('local', 'gate audience', 'gate new') } ],
+    [ 'refused-again', 'the same token each time, against accepted', 'at most',
+      1.0, '', sub { against('proxied', 'gate audience-seen', 'gate seen') } ],
+    [ 'garbage', '1.6 KB that are no token', 'at most', 0.25, 'V',
+      sub { on_top('local', 'gate garbage', 'bare garbage') } ],
+    [ 'ids', 'a million client IDs, against ten', 'at most', 1.10, '',
+      sub { against('proxied', 'million new', 'gate new') } ],
+    [ 'keys', '100 keys, against 6', 'at most', 1.10, '',
+      sub { against('proxied', 'keys new', 'gate new') } ],
+    [ 'memory', 'an idle worker', 'at most', 4.0, 'MB',
+      sub { memory() } ],
+    [ 'memory-ids', 'bytes of a worker for each ID', 'at most', 40, 'bytes',
+      sub { memory_ids() } ],
+    [ 'zone-ids', 'bytes of the zone for each ID', 'at most', 40, 'bytes',
+      sub { zone_ids() } ],
+);
+
+for my $name (@wanted) {
+    grep { $_->[0] eq $name } @cases or die "no such case: $name\n";
+}
+@cases = grep { $_->[0] =~ /instructions/ } @cases if $only_instructions;
+@cases = grep { my $c = $_->[0]; grep { $_ eq $c } @wanted } @cases if @wanted;
+
+if ($list) {
+    printf "%-18s %s\n", @$_[ 0, 1 ] for @cases;
+    exit 0;
+}
+
+
+# What is sent: lines of a file, taken in turn.  There are more new tokens
+# than a worker keeps, so that none of them is ever known.
 
 my $dir = tempdir('entra-mdm-bench-XXXXXX', TMPDIR => 1, CLEANUP => 1);
-my %port = map { $_ => EntraMDM::Nginx::reserve() } qw(gate bare backend);
-my %pid;
+my $key = new_key(x5c => 1);
+my @others = map { new_key(x5c => 1) } 1 .. 5;
 
+sub token {
+    my ($n, %claims) = @_;
+    return mint($key, claims_v2(uti => sprintf('%024d', $n), wids => [ map {
+        sprintf '%08x-0000-4000-8000-000000000000', $_ } 1 .. 9 ], %claims));
+}
+
+my %requests = (
+    new => sub { map { bearer(token($_)) } 1 .. TOKENS },
+    seen => sub { bearer(token(0)) },
+    signature => sub {
+        map { token($_) =~ s/(.)(.{9})\z/($1 eq 'A' ? 'B' : 'A') . $2/er }
+            1 .. TOKENS },
+    audience => sub {
+        map { token($_, aud => TENANT) } 1 .. TOKENS },
+    'audience-seen' => sub { token(0, aud => TENANT) },
+    garbage => sub {
+        map { join '', map { chr 97 + rand 26 } 1 .. 1600 } 1 .. 50 },
+    soap => sub { map { message(token($_)) } 1 .. TOKENS },
+);
+
+sub bearer { return $_[0] }
+
+# As a device writes it, 4 KB.
+
+sub message {
+    my ($token) = @_;
+    my $text = policy_message($token);
+    my $missing = 4096 - length $text;
+
+    $text =~ s{(<s:Body[^>]*>)}{$1 . ' ' x $missing}e if $missing > 0;
+    return $text;
+}
+
+sub script {
+    my ($what) = @_;
+    my $file = "$dir/$what.lua";
+
+    return $file if -e $file;
+    spew("$dir/$what.txt", join '', map { "$_\n" } $requests{$what}->());
+    return spew($file, $what eq 'soap' ? <<"LUA" : <<"LUA2");
+local requests, n = {}, 0
+function init()
+    for line in io.lines("$dir/$what.txt") do
+        requests[#requests + 1] = wrk.format("POST", "/", {
+            ["Content-Type"] = "application/soap+xml; charset=utf-8" }, line)
+    end
+end
+function request() n = n % #requests + 1; return requests[n] end
+LUA
+local requests, n = {}, 0
+function init()
+    for line in io.lines("$dir/$what.txt") do
+        requests[#requests + 1] = wrk.format("GET", "/", {
+            ["Authorization"] = "Bearer " .. line })
+    end
+end
+function request() n = n % #requests + 1; return requests[n] end
+LUA2
+}
+
+
+# What is compared: servers by name, started when they are first needed.
+
+my (%port, %pid);
 END { my $status = $?; stop($_) for keys %pid; $? = $status }
 $SIG{$_} = sub { exit 130 } for qw(INT TERM HUP);
 
-
-# What is compared.
-
-my $key = new_key();
-my $token = mint($key, claims_v2(wids => [ map { sprintf
-    '%08x-0000-4000-8000-000000000000', $_ } 1 .. 8 ]));
-spew("$dir/keys.json", jwks($key, map { new_key() } 1 .. 5));
-
-my $gate = <<"CONF";
+sub policy {
+    my ($keys, $lines) = @_;
+    my $clients = join ' ', CLIENT_V2,
+        map { sprintf '%08x-1111-4000-8000-000000000000', $_ } 2 .. 10;
+    return <<"CONF";
     entra_mdm_policy bench {
         server_url https://@{[ HOST ]};
-        client_id  @{[ CLIENT_V2 ]};
+        client_id  $clients;
         tenant_id  @{[ TENANT ]};
-        jwks       file=$dir/keys.json;
+        jwks       file=$dir/$keys.json;
+        $lines
     }
     entra_mdm bench;
 CONF
+}
 
-my %conf = (
-    gate => [ "load_module $top/build/ngx_http_entra_mdm_module.so;", $gate ],
-    bare => [ '', '' ],
+my %policy = (
+    bare => sub { '' },
+    gate => sub { policy('six', '') },
+    keys => sub { policy('hundred', '') },
+    million => sub {
+        make_million();
+        policy('six', "zone @{[ int(40 * MILLION / 1024) ]}k;"
+            . " state $dir/state/fleet.json;") },
 );
 
+sub make_million {
+    return if -e "$dir/state/fleet.json";
+    mkdir "$dir/state";
+    spew("$dir/state/fleet.json", state_text(policy => 'bench', client_ids => [
+        map { sprintf '%08x-2222-4000-8000-%012x', $_ * 4289, $_ }
+            1 .. MILLION ]));
+}
+
+sub port { return ($port{$_[0]} //= EntraMDM::Nginx::reserve())->{port} }
+
 sub conf {
-    my ($name, $main, $http, $location) = @_;
+    my ($name, $http, $where) = @_;
+    my $main = $name =~ /^(?:bare|backend)/ ? ''
+        : "load_module $top/build/ngx_http_entra_mdm_module.so;";
+    my $user = $> == 0 ? 'user root;' : '';
+    my %location = (
+        local => "root $dir/html;",
+        proxied => 'proxy_http_version 1.1; proxy_set_header Connection "";'
+            . ' proxy_pass http://backend;',
+        backend => 'return 200 ok;',
+    );
     return spew("$dir/$name.conf", <<"CONF");
 $main
+$user
 worker_processes 1;
 pid $dir/$name.pid;
 error_log $dir/$name.log;
@@ -66,28 +212,20 @@ http {
     fastcgi_temp_path $dir/$name-fastcgi;
     uwsgi_temp_path $dir/$name-uwsgi;
     scgi_temp_path $dir/$name-scgi;
-    keepalive_requests 1000000;
+    keepalive_requests 100000000;
 $http
     upstream backend {
-        server 127.0.0.1:$port{backend}{port};
+        server 127.0.0.1:@{[ port('backend') ]};
         keepalive 64;
-        keepalive_requests 1000000;
+        keepalive_requests 100000000;
     }
     server {
-        listen 127.0.0.1:$port{$name}{port};
-        location / { $location }
+        listen 127.0.0.1:@{[ port($name) ]};
+        location / { $location{$where} }
     }
 }
 CONF
 }
-
-my $proxy = 'proxy_http_version 1.1; proxy_set_header Connection "";'
-    . ' proxy_pass http://backend;';
-conf($_, @{ $conf{$_} }, $proxy) for qw(gate bare);
-conf('backend', 'worker_cpu_affinity 10;', '', 'return 200 ok;');
-
-
-# Running.
 
 sub start {
     my ($name, $main, @before) = @_;
@@ -102,8 +240,8 @@ sub start {
     }
 
     wait_for {
-        IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port{$name}{port}")
-    } 30 or die "nginx does not start:\n", slurp("$dir/$name.log");
+        IO::Socket::INET->new(PeerAddr => '127.0.0.1:' . port($name))
+    } 60 or die "nginx does not start:\n", slurp("$dir/$name.log");
 }
 
 sub stop {
@@ -113,88 +251,236 @@ sub stop {
     waitpid $pid, 0;
 }
 
+sub running {
+    my ($policy, $where) = @_;
+    my $name = "$policy-$where";
+
+    return $name if $pid{$name};
+    backend();
+    conf($name, $policy{$policy}->(), $where);
+    start($name, 'worker_cpu_affinity 01;');
+    wait_for { worker($name) } 60 or die "$name: no worker\n";
+    return $name;
+}
+
+sub backend {
+    return if $pid{backend};
+    mkdir "$dir/html";
+    spew("$dir/html/index.html", 'x' x 1000);
+    spew("$dir/six.json", jwks($key, @others));
+    spew("$dir/hundred.json",
+        jwks($key, @others, map { $others[0]->jwk(kid => "key-$_",
+            x5c => undef) } 1 .. 94));
+    conf('backend', '', 'backend');
+    start('backend', 'worker_cpu_affinity 10;');
+}
+
 sub worker {
     my ($name) = @_;
     my ($child) = split ' ', slurp("/proc/$pid{$name}/task/$pid{$name}/children");
     return $child;
 }
 
-# In seconds, since the process began.
 
-sub cpu_time {
-    my ($pid) = @_;
-    my @stat = split ' ', slurp("/proc/$pid/stat") =~ s/.*\) //sr;
-    return ($stat[11] + $stat[12]) / sysconf(_SC_CLK_TCK);
-}
+# Measuring.
 
-sub wrk {
-    my ($name) = @_;
-    my $before = cpu_time(worker($name));
-    my $said = `taskset -c 1 wrk -t1 -c16 -d${seconds}s \\
-        -H 'Authorization: Bearer $token' \\
-        http://127.0.0.1:$port{$name}{port}/ 2>&1`;
-    my $spent = cpu_time(worker($name)) - $before;
-    my ($rate) = $said =~ m{Requests/sec:\s+([\d.]+)} or die $said;
-    my ($count) = $said =~ m{(\d+) requests in};
-
-    die $said if $said =~ /Non-2xx|Socket errors/;
-    return { rate => $rate, cpu => $spent / $count * 1e6 };
-}
+our $Connections = 16;
 
 sub median {
     my @sorted = sort { $a <=> $b } @_;
     return ($sorted[$#sorted / 2] + $sorted[@sorted / 2]) / 2;
 }
 
+# In microseconds, since the process began; the kernel counts nanoseconds.
+
+sub cpu_time { return (split ' ', slurp("/proc/$_[0]/schedstat"))[0] / 1000 }
+
+sub wrk {
+    my ($name, $what, $time) = @_;
+    my $file = script($what);
+    my $refused = $name !~ /^bare/
+        && $what =~ /^(?:signature|audience|garbage)/;
+    my $before = cpu_time(worker($name));
+    my $said = `taskset -c 1 wrk -t1 -c$Connections -d${time}s -s '$file' \\
+        http://127.0.0.1:@{[ port($name) ]}/ 2>&1`;
+    my $spent = cpu_time(worker($name)) - $before;
+    my ($rate) = $said =~ m{Requests/sec:\s+([\d.]+)} or die $said;
+    my ($count) = $said =~ m{(\d+) requests in};
+    my ($errors) = $said =~ /Non-2xx or 3xx responses: (\d+)/;
+
+    die "$name $what: $said" if $said =~ /Socket errors/
+        || ($errors // 0) != ($refused ? $count : 0);
+    return { rate => $rate, cpu => $spent / $count };
+}
+
+# Both in turns, so that whatever else the machine does meets both.  V is
+# timed between them.
+
+my @V;
+sub V { return median(@V) }
+
+sub compare {
+    my ($where, @runs) = @_;
+    my (%cpu, %rate);
+
+    my @of = map { [ $_, running((split)[0], $where), (split)[1] ] } @runs;
+    wrk(@$_[ 1, 2 ], 1) for @of;                        # warm up
+    for (1 .. $rounds) {
+        time_v();
+        for (@of) {
+            my $got = wrk(@$_[ 1, 2 ], $seconds);
+            push @{ $cpu{ $_->[0] } }, $got->{cpu};
+            push @{ $rate{ $_->[0] } }, $got->{rate};
+        }
+    }
+    return \(%cpu, %rate);
+}
+
+# Two medians, and that of what each round makes of the two.
+
+sub medians {
+    my ($measured, $this, $that, $of) = @_;
+    my ($these, $those) = @$measured{ $this, $that };
+    return (median(@$these), median(@$those),
+        median(map { $of->($these->[$_], $those->[$_]) } 0 .. $#$these));
+}
+
+sub time_v {
+    if (!-e "$dir/verify") {
+        system('cc', '-O2', '-o', "$dir/verify", "$top/tools/bench-verify.c",
+            '-lcrypto') == 0 or die "no compiler?\n";
+    }
+    push @V, `taskset -c 0 '$dir/verify'` + 0;
+}
+
+# Where a backend answers, many connections would keep it and wrk so busy
+# without the gate that they never sleep, and with it the worker would pay for
+# waking them.  With one, both pay.
+
+sub on_top {
+    local $Connections = 1 if $_[0] eq 'proxied';
+    my ($cpu) = compare(@_);
+    my ($with, $without, $more) = medians($cpu, @_[ 1, 2 ],
+        sub { $_[0] - $_[1] });
+    return ($with, $without, 'us', $more / V());
+}
+
+sub against {
+    my ($cpu) = compare(@_);
+    my ($this, $that, $ratio) = medians($cpu, @_[ 1, 2 ],
+        sub { $_[0] / $_[1] });
+    return ($this, $that, 'us', $ratio);
+}
+
+sub rates {
+    my (undef, $rate) = compare(@_);
+    my ($with, $without, $ratio) = medians($rate, @_[ 1, 2 ],
+        sub { $_[0] / $_[1] });
+    return ($with, $without, '/s', $ratio);
+}
+
 # The difference between a long and a short run, so that starting up and
 # shutting down do not count.
 
 sub instructions {
-    my ($name) = @_;
-    my ($short, $long) = (100, 400);
-    my %count;
+    my ($what) = @_;
+    my ($short, $long) = $quick ? (20, 60) : (100, 400);
+    my @tokens = map { token($_) } 1 .. $long;
+    my %per;
 
-    for my $requests ($short, $long) {
-        start($name, 'master_process off;', 'valgrind', '-q',
-            '--tool=callgrind', "--callgrind-out-file=$dir/callgrind");
-        my $client = http_connect(port => $port{$name}{port}, timeout => 60);
-        for (1 .. $requests) {
-            $client->request(GET => '/', bearer => $token)->status == 200
-                or die "not accepted\n";
+    backend();
+    for my $name (qw(gate bare)) {
+        my %count;
+        for my $n ($short, $long) {
+            conf($name, $policy{$name}->(), 'local');
+            start($name, 'master_process off;', 'valgrind', '-q',
+                '--tool=callgrind', "--callgrind-out-file=$dir/callgrind");
+            my $client = http_connect(port => port($name), timeout => 120);
+            for (@tokens[ 0 .. $n - 1 ]) {
+                $client->request(GET => '/', bearer => $_)->status == 200
+                    or die "not accepted\n";
+            }
+            stop($name);
+            ($count{$n}) = slurp("$dir/callgrind") =~ /^totals: (\d+)/m
+                or die "callgrind has counted nothing\n";
         }
-        stop($name);
-        ($count{$requests}) = slurp("$dir/callgrind") =~ /^totals: (\d+)/m
-            or die "callgrind has counted nothing\n";
+        $per{$name} = ($count{$long} - $count{$short}) / ($long - $short);
     }
+    return (@per{qw(gate bare)}, '', $per{gate} - $per{bare});
+}
 
-    return ($count{$long} - $count{$short}) / ($long - $short);
+# What is a worker's own of its memory, and all of it that is in use.
+
+sub resident {
+    my ($name, $kind) = @_;
+    my ($kb) = slurp('/proc/' . worker($name) . '/status')
+        =~ /^$kind:\s+(\d+) kB/m;
+    return $kb / 1024;
+}
+
+sub memory {
+    my ($with, $without) = map { fresh($_, 'VmRSS') } qw(gate bare);
+    return ($with, $without, 'MB', $with - $without);
+}
+
+sub memory_ids {
+    my ($many, $few) = map { fresh($_, 'RssAnon') } qw(million gate);
+    return ($many, $few, 'MB', ($many - $few) * MB / MILLION);
+}
+
+# A worker that has seen nothing yet.
+
+sub fresh {
+    my ($policy, $kind) = @_;
+    stop("$policy-local");
+    my $name = running($policy, 'local');
+    return resident($name, $kind);
+}
+
+# The smallest zone that is large enough: nginx says so itself.
+
+sub zone_ids {
+    my ($low, $high) = (1, 64 * 1024);
+    my $full = policy('six', "zone %dk; state $dir/state/fleet.json;");
+
+    backend();
+    make_million();
+    while ($high - $low > 64) {
+        my $middle = int(($low + $high) / 2);
+        conf('zone', sprintf($full, $middle), 'local');
+        my $said = `PATH=\$PATH:/usr/sbin nginx -t -p '$dir' \\
+            -c '$dir/zone.conf' -e '$dir/zone.log' 2>&1`;
+        if ($? == 0) { $high = $middle } else { $low = $middle }
+    }
+    return ($high / 1024, 0, 'MB', $high * 1024 / MILLION);
 }
 
 
-start('backend', '');
-printf "token of %d bytes, RS256, key set of 6 keys\n\n", length $token;
+# The rows.
 
-if (!$only_instructions) {
-    my %run;
+my ($model) = slurp('/proc/cpuinfo') =~ /^model name\s*:\s*(.*)/m;
+my ($missed, $tolerance) = (0, $quick ? 1.5 : 1);
 
-    start($_, 'worker_cpu_affinity 01;') for qw(gate bare);
-    wrk($_) for qw(gate bare);                          # warm up
-    for (1 .. $rounds) {
-        push @{ $run{$_} }, wrk($_) for qw(gate bare);
-    }
-    stop($_) for qw(gate bare);
+printf "%s, %s; token of %d bytes, RS256, key set of 6 keys\n\n",
+    $model // 'processor unknown', `openssl version` =~ s/\s*\(.*//sr,
+    length token(0);
+printf "%-18s %-44s %9s %9s    %10s  %-16s\n", 'case', '', 'this', 'that',
+    'result', 'limit';
 
-    my %rate = map { $_ => median(map { $_->{rate} } @{ $run{$_} }) } keys %run;
-    my %cpu = map { $_ => median(map { $_->{cpu} } @{ $run{$_} }) } keys %run;
+for (@cases) {
+    my ($name, $what, $way, $limit, $unit, $measure) = @$_;
+    my ($this, $that, $in, $result) = $measure->();
+    my $kept = $way eq 'at most' ? $result <= $limit * $tolerance
+                                 : $result >= $limit / $tolerance;
+    my $digits = $result < 100 ? 2 : 0;
 
-    printf "requests per second  with the gate %6.0f   without %6.0f   "
-        . "ratio %.2f\n", @rate{qw(gate bare)}, $rate{gate} / $rate{bare};
-    printf "CPU per request      with the gate %6.1f   without %6.1f   "
-        . "added %.1f microseconds\n", @cpu{qw(gate bare)},
-        $cpu{gate} - $cpu{bare};
+    $missed += !$kept;
+    printf "%-18s %-44s %9s %9s %-2s %7.*f %-2.2s  %s %s %s  %s\n", $name, $what,
+        (map { sprintf $in eq 'us' || $in eq 'MB' ? '%.1f' : '%.0f', $_ }
+            $this, $that), $in, $digits, $result, $unit, $way, $limit, $unit,
+        $kept ? 'kept' : 'MISSED';
 }
 
-my %instructions = map { $_ => instructions($_) } qw(gate bare);
-printf "instructions         with the gate %6.0f   without %6.0f   "
-    . "added %.0f\n", @instructions{qw(gate bare)},
-    $instructions{gate} - $instructions{bare};
+printf "\nV, one verification by OpenSSL alone: %.1f microseconds\n", V() if @V;
+print "$missed missed\n" if $missed;
+exit($missed != 0);

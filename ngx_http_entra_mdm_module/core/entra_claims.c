@@ -2,94 +2,206 @@
  * From a JSON payload to typed claims.
  */
 
+#include <stddef.h>
+#include <stdlib.h>
+
 #include "entra_claims.h"
 #include "entra_json.h"
+#include "entra_json_scan.h"
 
 
-static void
-entra_claims_str(json_t *json, const char *name, entra_claim_str_t *claim)
+typedef struct {
+    const entra_mem_t  *mem;
+    entra_claims_t     *claims;
+} entra_claims_reading_t;
+
+
+typedef struct {
+    entra_str_t         name;
+    size_t              offset;
+} entra_claims_field_t;
+
+
+static const entra_claims_field_t  entra_claims_strings[] = {
+    { ENTRA_STR_INIT("iss"), offsetof(entra_claims_t, iss) },
+    { ENTRA_STR_INIT("tid"), offsetof(entra_claims_t, tid) },
+    { ENTRA_STR_INIT("scp"), offsetof(entra_claims_t, scp) },
+    { ENTRA_STR_INIT("upn"), offsetof(entra_claims_t, upn) },
+    { ENTRA_STR_INIT("preferred_username"),
+      offsetof(entra_claims_t, preferred_username) },
+    { ENTRA_STR_INIT("oid"), offsetof(entra_claims_t, oid) },
+    { ENTRA_STR_INIT("deviceid"), offsetof(entra_claims_t, deviceid) },
+    { ENTRA_STR_INIT("ver"), offsetof(entra_claims_t, ver) },
+};
+
+static const entra_claims_field_t  entra_claims_times[] = {
+    { ENTRA_STR_INIT("exp"), offsetof(entra_claims_t, exp) },
+    { ENTRA_STR_INIT("nbf"), offsetof(entra_claims_t, nbf) },
+    { ENTRA_STR_INIT("iat"), offsetof(entra_claims_t, iat) },
+};
+
+#define ENTRA_CLAIMS_STRINGS                                                  \
+    (sizeof(entra_claims_strings) / sizeof(entra_claims_field_t))
+#define ENTRA_CLAIMS_TIMES                                                    \
+    (sizeof(entra_claims_times) / sizeof(entra_claims_field_t))
+
+
+/* the member of *claims for a name, or NULL */
+
+static void *
+entra_claims_field(entra_claims_t *claims, entra_str_t name,
+    const entra_claims_field_t *fields, size_t n)
 {
-    json_t  *value;
+    size_t  i;
 
-    value = json_object_get(json, name);
-
-    if (value == NULL) {
-        claim->state = ENTRA_CLAIM_ABSENT;
-        return;
+    for (i = 0; i < n; i++) {
+        if (entra_str_eq(name, fields[i].name)) {
+            return (char *) claims + fields[i].offset;
+        }
     }
 
-    if (!json_is_string(value)) {
-        claim->state = ENTRA_CLAIM_WRONG;
-        return;
-    }
-
-    claim->state = ENTRA_CLAIM_PRESENT;
-    claim->value = entra_json_str(value);
+    return NULL;
 }
 
 
-static void
-entra_claims_time(json_t *json, const char *name, entra_claim_time_t *claim)
-{
-    json_t  *value;
+/*** audiences ***/
 
-    value = json_object_get(json, name);
-
-    if (value == NULL) {
-        claim->state = ENTRA_CLAIM_ABSENT;
-        return;
-    }
-
-    if (!json_is_number(value)) {
-        claim->state = ENTRA_CLAIM_WRONG;
-        return;
-    }
-
-    claim->state = ENTRA_CLAIM_PRESENT;
-    claim->value = json_number_value(value);
-}
-
-
-/* RFC 7519 4.1.3: one string or an array of strings; false: out of memory */
 
 static bool
-entra_claims_aud(json_t *json, const entra_mem_t *mem, entra_claims_t *claims)
+entra_claims_aud_count(void *data, const entra_json_item_t *item)
 {
-    json_t  *aud, *item;
-    size_t   i, n;
+    size_t  *n = data;
 
-    aud = json_object_get(json, "aud");
+    (void) item;
+    (*n)++;
 
-    if (aud == NULL) {
-        claims->aud_state = ENTRA_CLAIM_ABSENT;
-        return true;
+    return true;
+}
+
+
+static bool
+entra_claims_aud_item(void *data, const entra_json_item_t *item)
+{
+    entra_claims_t  *claims = data;
+
+    if (item->type != ENTRA_JSON_STRING) {
+        claims->aud_state = ENTRA_CLAIM_WRONG;
     }
 
-    claims->aud_state = ENTRA_CLAIM_WRONG;
+    claims->aud[claims->naud++] = item->value;
 
-    if (!json_is_string(aud) && !json_is_array(aud)) {
-        return true;
+    return true;
+}
+
+
+/* the array is known to be well-formed: what can fail is memory */
+
+static bool
+entra_claims_aud_array(entra_str_t text, const entra_mem_t *mem,
+    entra_claims_t *claims)
+{
+    size_t  n;
+
+    n = 0;
+
+    if (entra_json_scan(text, ENTRA_JSON_ARRAY, mem, entra_claims_aud_count,
+                        &n) != ENTRA_OK)
+    {
+        return false;
     }
-
-    n = json_is_string(aud) ? 1 : json_array_size(aud);
 
     claims->aud = entra_alloc(mem, n * sizeof(entra_str_t));
     if (claims->aud == NULL) {
         return false;
     }
 
-    for (i = 0; i < n; i++) {
-        item = json_is_string(aud) ? aud : json_array_get(aud, i);
+    claims->aud_state = ENTRA_CLAIM_PRESENT;
 
-        if (!json_is_string(item)) {
-            return true;
-        }
-
-        claims->aud[i] = entra_json_str(item);
+    if (entra_json_scan(text, ENTRA_JSON_ARRAY, mem, entra_claims_aud_item,
+                        claims) != ENTRA_OK)
+    {
+        return false;
     }
 
-    claims->naud = n;
+    if (claims->aud_state == ENTRA_CLAIM_WRONG) {
+        claims->naud = 0;
+    }
+
+    return true;
+}
+
+
+/* RFC 7519 4.1.3: one string or an array of strings; false: out of memory */
+
+static bool
+entra_claims_aud(const entra_json_item_t *item, const entra_mem_t *mem,
+    entra_claims_t *claims)
+{
+    if (item->type == ENTRA_JSON_ARRAY) {
+        return entra_claims_aud_array(item->value, mem, claims);
+    }
+
+    claims->aud_state = ENTRA_CLAIM_WRONG;
+
+    if (item->type != ENTRA_JSON_STRING) {
+        return true;
+    }
+
+    claims->aud = entra_alloc(mem, sizeof(entra_str_t));
+    if (claims->aud == NULL) {
+        return false;
+    }
+
+    claims->aud[0] = item->value;
+    claims->naud = 1;
     claims->aud_state = ENTRA_CLAIM_PRESENT;
+
+    return true;
+}
+
+
+/*** reading ***/
+
+
+static bool
+entra_claims_item(void *data, const entra_json_item_t *item)
+{
+    entra_claims_t          *claims;
+    entra_claim_str_t       *string;
+    entra_claim_time_t      *time;
+    entra_claims_reading_t  *reading = data;
+
+    claims = reading->claims;
+
+    if (entra_str_eq(item->name, entra_lit("aud"))) {
+        return entra_claims_aud(item, reading->mem, claims);
+    }
+
+    string = entra_claims_field(claims, item->name, entra_claims_strings,
+                                ENTRA_CLAIMS_STRINGS);
+
+    if (string != NULL) {
+        string->state = ENTRA_CLAIM_WRONG;
+
+        if (item->type == ENTRA_JSON_STRING) {
+            string->state = ENTRA_CLAIM_PRESENT;
+            string->value = item->value;
+        }
+
+        return true;
+    }
+
+    time = entra_claims_field(claims, item->name, entra_claims_times,
+                              ENTRA_CLAIMS_TIMES);
+
+    if (time != NULL) {
+        time->state = ENTRA_CLAIM_WRONG;
+
+        if (item->type == ENTRA_JSON_NUMBER) {
+            time->state = ENTRA_CLAIM_PRESENT;
+            return entra_json_number(item->value, &time->value);
+        }
+    }
 
     return true;
 }
@@ -99,46 +211,156 @@ entra_reason_t
 entra_claims_parse(entra_str_t payload, const entra_mem_t *mem,
     entra_claims_t *claims)
 {
-    json_t          *json;
-    entra_reason_t   reason;
+    entra_reason_t           reason;
+    entra_claims_reading_t   reading;
 
     memset(claims, 0, sizeof(entra_claims_t));
 
-    reason = entra_json_object(payload, &json);
+    reading.mem = mem;
+    reading.claims = claims;
+
+    reason = entra_json_scan(payload, ENTRA_JSON_OBJECT, mem,
+                             entra_claims_item, &reading);
+
     if (reason != ENTRA_OK) {
+        memset(claims, 0, sizeof(entra_claims_t));
         return reason;
     }
 
-    if (!entra_claims_aud(json, mem, claims)) {
-        json_decref(json);
-        memset(claims, 0, sizeof(entra_claims_t));
-        return ENTRA_INTERNAL;
-    }
-
-    claims->json = json;
-
-    entra_claims_str(json, "iss", &claims->iss);
-    entra_claims_str(json, "tid", &claims->tid);
-    entra_claims_str(json, "scp", &claims->scp);
-    entra_claims_str(json, "upn", &claims->upn);
-    entra_claims_str(json, "preferred_username", &claims->preferred_username);
-    entra_claims_str(json, "oid", &claims->oid);
-    entra_claims_str(json, "deviceid", &claims->deviceid);
-    entra_claims_str(json, "ver", &claims->ver);
-
-    entra_claims_time(json, "exp", &claims->exp);
-    entra_claims_time(json, "nbf", &claims->nbf);
-    entra_claims_time(json, "iat", &claims->iat);
+    claims->payload = payload;
 
     return ENTRA_OK;
 }
 
 
-void
-entra_claims_free(entra_claims_t *claims)
+/*** copying ***/
+
+
+static const entra_claim_str_t *
+entra_claims_string(const entra_claims_t *claims, size_t i)
 {
-    json_decref(claims->json);
-    claims->json = NULL;
+    return (const entra_claim_str_t *)
+           ((const char *) claims + entra_claims_strings[i].offset);
+}
+
+
+size_t
+entra_claims_size(const entra_claims_t *claims)
+{
+    size_t  i, size;
+
+    size = claims->payload.len + claims->naud * sizeof(entra_str_t);
+
+    for (i = 0; i < claims->naud; i++) {
+        size += claims->aud[i].len;
+    }
+
+    for (i = 0; i < ENTRA_CLAIMS_STRINGS; i++) {
+        size += entra_claims_string(claims, i)->value.len;
+    }
+
+    return size;
+}
+
+
+/* moves a view to where its bytes are copied; returns the end of them */
+
+static char *
+entra_claims_move(entra_str_t *view, char *to)
+{
+    if (view->data == NULL) {
+        return to;
+    }
+
+    memcpy(to, view->data, view->len);
+    view->data = to;
+
+    return to + view->len;
+}
+
+
+void
+entra_claims_copy(const entra_claims_t *claims, void *piece,
+    entra_claims_t *copy)
+{
+    char    *to;
+    size_t   i;
+
+    *copy = *claims;
+
+    to = piece;
+    copy->aud = NULL;
+
+    if (claims->naud) {
+        copy->aud = piece;
+        memcpy(copy->aud, claims->aud, claims->naud * sizeof(entra_str_t));
+        to += claims->naud * sizeof(entra_str_t);
+    }
+
+    for (i = 0; i < copy->naud; i++) {
+        to = entra_claims_move(&copy->aud[i], to);
+    }
+
+    for (i = 0; i < ENTRA_CLAIMS_STRINGS; i++) {
+        to = entra_claims_move(&((entra_claim_str_t *)
+                     ((char *) copy + entra_claims_strings[i].offset))->value,
+                               to);
+    }
+
+    (void) entra_claims_move(&copy->payload, to);
+}
+
+
+/*** any claim ***/
+
+
+typedef struct {
+    entra_str_t        name;
+    entra_json_item_t  found;
+    size_t             count;
+} entra_claims_search_t;
+
+
+static bool
+entra_claims_search(void *data, const entra_json_item_t *item)
+{
+    entra_claims_search_t  *search = data;
+
+    if (entra_str_ieq(item->name, search->name)) {
+        search->found = *item;
+        search->count++;
+    }
+
+    return true;
+}
+
+
+/* 15 digits always come back as they were written, 17 make 0.1 longer */
+
+static bool
+entra_claims_dump(entra_str_t text, const entra_mem_t *mem,
+    entra_str_t *value)
+{
+    bool     copied;
+    char    *dump;
+    json_t  *json;
+
+    if (entra_json_value(text, &json) != ENTRA_OK) {
+        return false;
+    }
+
+    dump = json_dumps(json,
+                      JSON_COMPACT|JSON_ENCODE_ANY|JSON_REAL_PRECISION(15));
+    json_decref(json);
+
+    if (dump == NULL) {
+        return false;
+    }
+
+    copied = entra_str_copy(mem, entra_str(dump), value);
+    free(dump);
+
+    return copied;
 }
 
 
@@ -146,44 +368,22 @@ bool
 entra_claims_get(const entra_claims_t *claims, entra_str_t name,
     const entra_mem_t *mem, entra_str_t *value)
 {
-    bool         copied;
-    char        *text;
-    json_t      *found, *member;
-    const char  *key;
+    entra_claims_search_t  search;
 
-    found = NULL;
+    search.name = name;
+    search.count = 0;
 
-    json_object_foreach(claims->json, key, member) {
-
-        if (!entra_str_ieq(entra_str(key), name)) {
-            continue;
-        }
-
-        if (found != NULL) {
-            return false;
-        }
-
-        found = member;
-    }
-
-    if (found == NULL) {
+    if (claims->payload.data == NULL
+        || entra_json_scan(claims->payload, ENTRA_JSON_OBJECT, mem,
+                           entra_claims_search, &search) != ENTRA_OK
+        || search.count != 1)
+    {
         return false;
     }
 
-    if (json_is_string(found)) {
-        return entra_str_copy(mem, entra_json_str(found), value);
+    if (search.found.type == ENTRA_JSON_STRING) {
+        return entra_str_copy(mem, search.found.value, value);
     }
 
-    /* 15 digits always come back as they were written, 17 make 0.1 longer */
-
-    text = json_dumps(found,
-                      JSON_COMPACT|JSON_ENCODE_ANY|JSON_REAL_PRECISION(15));
-    if (text == NULL) {
-        return false;
-    }
-
-    copied = entra_str_copy(mem, entra_str(text), value);
-    free(text);
-
-    return copied;
+    return entra_claims_dump(search.found.value, mem, value);
 }

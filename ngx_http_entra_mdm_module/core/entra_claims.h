@@ -12,9 +12,6 @@
 #include "entra_reason.h"
 
 
-struct json_t;
-
-
 typedef enum {
     ENTRA_CLAIM_ABSENT = 0,
     ENTRA_CLAIM_WRONG,                  /* there, but of another type */
@@ -55,21 +52,25 @@ typedef struct {
     entra_str_t         *aud;
     size_t               naud;
 
-    struct json_t       *json;
+    entra_str_t          payload;       /* all of it; data NULL: none */
 } entra_claims_t;
 
 
 /*
- * Reads a payload.  On ENTRA_OK the strings in *claims live until
- * entra_claims_free(); the array of audiences comes from mem.  Otherwise
- * ENTRA_TOKEN_MALFORMED or ENTRA_INTERNAL (out of memory), and *claims holds
- * nothing to free.
+ * Reads a payload.  On ENTRA_OK *claims is made of views into payload and
+ * memory from mem.  Otherwise ENTRA_TOKEN_MALFORMED or ENTRA_INTERNAL (out of
+ * memory), and *claims is empty.
  */
 entra_reason_t entra_claims_parse(entra_str_t payload, const entra_mem_t *mem,
     entra_claims_t *claims);
 
-/* harmless on a zeroed struct and when called twice */
-void entra_claims_free(entra_claims_t *claims);
+/*
+ * Claims that stand on their own: a copy in one piece of memory, of so many
+ * bytes, aligned as malloc() does.
+ */
+size_t entra_claims_size(const entra_claims_t *claims);
+void entra_claims_copy(const entra_claims_t *claims, void *piece,
+    entra_claims_t *copy);
 
 /*
  * Any claim by its name, compared without regard to case: a string as it is,

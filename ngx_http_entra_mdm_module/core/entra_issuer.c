@@ -51,7 +51,8 @@ static bool
 entra_issuer_equals(entra_str_t pattern, entra_str_t mark, entra_str_t text,
     entra_str_t tid)
 {
-    entra_str_t  part;
+    const char   *next;
+    entra_str_t   part;
 
     while (pattern.len) {
 
@@ -60,8 +61,13 @@ entra_issuer_equals(entra_str_t pattern, entra_str_t mark, entra_str_t text,
             pattern = entra_str_from(pattern, mark.len);
 
         } else {
-            part = (entra_str_t) { pattern.data, 1 };
-            pattern = entra_str_from(pattern, 1);
+            /* as far as the next mark may begin */
+            next = memchr(pattern.data + 1, mark.data[0], pattern.len - 1);
+
+            part.data = pattern.data;
+            part.len = next ? (size_t) (next - pattern.data) : pattern.len;
+
+            pattern = entra_str_from(pattern, part.len);
         }
 
         if (!entra_str_starts(text, part)) {

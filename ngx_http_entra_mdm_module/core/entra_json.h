@@ -25,6 +25,18 @@ entra_reason_t entra_json_object(entra_str_t text, json_t **object);
 entra_reason_t entra_json_object_line(entra_str_t text, json_t **object,
     int *line);
 
+/*
+ * Reads any one value: an object, an array, a string, a number or a word;
+ * otherwise as above.
+ */
+entra_reason_t entra_json_value(entra_str_t text, json_t **value);
+
+/*
+ * A number, written as JSON has it, as a double; ENTRA_TOKEN_MALFORMED: it is
+ * too large for one.
+ */
+entra_reason_t entra_json_real(entra_str_t text, double *value);
+
 /* the bytes of a string, NUL-terminated, as long-lived as the value */
 entra_str_t entra_json_str(const json_t *string);
 

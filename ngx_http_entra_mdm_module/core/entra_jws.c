@@ -3,7 +3,7 @@
  */
 
 #include "entra_base64.h"
-#include "entra_json.h"
+#include "entra_json_scan.h"
 #include "entra_jws.h"
 
 
@@ -53,14 +53,50 @@ entra_jws_decode(entra_str_t part, const entra_mem_t *mem, entra_str_t *bytes)
 }
 
 
+typedef struct {
+    entra_str_t  alg;                   /* data NULL: none, or no string */
+    entra_str_t  kid;
+    bool         crit;
+    bool         nonce;
+} entra_jws_header_t;
+
+
+static bool
+entra_jws_header_item(void *data, const entra_json_item_t *item)
+{
+    entra_jws_header_t  *header = data;
+
+    if (entra_str_eq(item->name, entra_lit("crit"))) {
+        header->crit = true;
+
+    } else if (entra_str_eq(item->name, entra_lit("nonce"))) {
+        header->nonce = true;
+
+    } else if (item->type != ENTRA_JSON_STRING) {
+        return true;
+
+    } else if (entra_str_eq(item->name, entra_lit("alg"))) {
+        header->alg = item->value;
+
+    } else if (entra_str_eq(item->name, entra_lit("kid"))) {
+        header->kid = item->value;
+    }
+
+    return true;
+}
+
+
 static entra_reason_t
-entra_jws_header(entra_str_t header, const entra_mem_t *mem, entra_jws_t *jws,
+entra_jws_header(entra_str_t text, const entra_mem_t *mem, entra_jws_t *jws,
     const char **why)
 {
-    json_t          *json, *alg, *kid;
-    entra_reason_t   reason;
+    entra_reason_t      reason;
+    entra_jws_header_t  header;
 
-    reason = entra_json_object(header, &json);
+    memset(&header, 0, sizeof(entra_jws_header_t));
+
+    reason = entra_json_scan(text, ENTRA_JSON_OBJECT, mem,
+                             entra_jws_header_item, &header);
 
     if (reason == ENTRA_TOKEN_MALFORMED) {
         *why = "its header is not a JSON object, or has a name twice";
@@ -70,26 +106,26 @@ entra_jws_header(entra_str_t header, const entra_mem_t *mem, entra_jws_t *jws,
         return reason;
     }
 
-    alg = json_object_get(json, "alg");
-    kid = json_object_get(json, "kid");
-
-    if (!json_is_string(alg) || !json_is_string(kid)) {
+    if (header.alg.data == NULL || header.kid.data == NULL) {
         *why = "alg or kid in its header is missing or not a string";
-        reason = ENTRA_TOKEN_MALFORMED;
-
-    } else if (!entra_str_copy(mem, entra_json_str(kid), &jws->kid)) {
-        reason = ENTRA_INTERNAL;
-
-    } else {
-        jws->rs256 = entra_str_eq(entra_json_str(alg), entra_lit("RS256"));
-        jws->crit = json_object_get(json, "crit") != NULL;
-        jws->nonce = json_object_get(json, "nonce") != NULL;
-        reason = ENTRA_OK;
+        return ENTRA_TOKEN_MALFORMED;
     }
 
-    json_decref(json);
+    jws->kid = header.kid;
+    jws->rs256 = entra_str_eq(header.alg, entra_lit("RS256"));
+    jws->crit = header.crit;
+    jws->nonce = header.nonce;
 
-    return reason;
+    return ENTRA_OK;
+}
+
+
+bool
+entra_jws_looks_like(entra_str_t token)
+{
+    entra_str_t  part[3];
+
+    return entra_jws_split(token, part);
 }
 
 

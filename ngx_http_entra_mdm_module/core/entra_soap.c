@@ -121,6 +121,12 @@ entra_soap_append_base64(entra_soap_t *soap, const char *data, size_t len)
 {
     size_t  i, start;
 
+    if (memchr(data, '\n', len) == NULL && memchr(data, '\r', len) == NULL) {
+        /* as a rule: expat hands over line breaks by themselves */
+        entra_soap_append(soap, data, len);
+        return;
+    }
+
     for (i = 0, start = 0; i < len; i++) {
 
         if (data[i] == '\r' || data[i] == '\n') {
@@ -378,6 +384,13 @@ entra_soap_create(size_t max_token, const entra_mem_t *mem)
     XML_SetStartDoctypeDeclHandler(parser, entra_soap_doctype);
 
     return soap;
+}
+
+
+void
+entra_soap_salt(entra_soap_t *soap, unsigned long salt)
+{
+    (void) XML_SetHashSalt(soap->parser, salt);
 }
 
 

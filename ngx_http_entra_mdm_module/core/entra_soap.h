@@ -68,6 +68,13 @@ entra_soap_t *entra_soap_create(size_t max_token, const entra_mem_t *mem);
 void entra_soap_free(entra_soap_t *soap);
 
 /*
+ * Random bits against names that are chosen to collide in expat's tables.
+ * Without them, or with 0, expat asks the system for some, for each message
+ * anew.
+ */
+void entra_soap_salt(entra_soap_t *soap, unsigned long salt);
+
+/*
  * Reads the next bytes, at most INT_MAX of them; last: no more will come.
  * In pieces of some KB, a Header or a tag that is too long is not read to its
  * end.

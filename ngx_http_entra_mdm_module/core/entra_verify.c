@@ -155,10 +155,3 @@ entra_verify(entra_str_t token, size_t max_len, const entra_jwks_t *jwks,
 
     return ENTRA_OK;
 }
-
-
-void
-entra_verdict_free(entra_verdict_t *verdict)
-{
-    entra_claims_free(&verdict->claims);
-}

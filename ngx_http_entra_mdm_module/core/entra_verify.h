@@ -31,15 +31,12 @@ extern const char  entra_why_graph[];
  * With ENTRA_KEY_UNKNOWN the claims are there as well, unverified.  Without
  * a key set, jwks being NULL, a well-formed token is ENTRA_KEYS_UNAVAILABLE.
  *
- * Views in *verdict point into token, memory from mem, and the claims; the
- * caller releases these with entra_verdict_free(), whatever was returned.
- * Never logs, never reads the clock.
+ * Views in *verdict point into token and memory from mem.  Never logs, never
+ * reads the clock.
  */
 entra_reason_t entra_verify(entra_str_t token, size_t max_len,
     const entra_jwks_t *jwks, const entra_mem_t *mem,
     entra_verdict_t *verdict);
-
-void entra_verdict_free(entra_verdict_t *verdict);
 
 
 #endif /* ENTRA_VERIFY_H */

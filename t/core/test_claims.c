@@ -81,18 +81,14 @@ test_forms(void)
         tap_is_reason(entra_claims_parse(guard(forms[i].payload), &pool.mem,
                                          &claims),
                       forms[i].reason, forms[i].name);
+        tap_ok((claims.payload.data != NULL) == (forms[i].reason == ENTRA_OK),
+               "%s: claims or none", forms[i].name);
 
-        /* whatever came of it */
-        entra_claims_free(&claims);
-        entra_claims_free(&claims);
         pool_free(&pool);
     }
 
     tap_is_reason(entra_claims_parse(ENTRA_STR_NONE, &pool.mem, &claims),
                   ENTRA_TOKEN_MALFORMED, "no text at all");
-
-    memset(&claims, 0, sizeof(claims));
-    entra_claims_free(&claims);
 }
 
 
@@ -188,7 +184,6 @@ test_strings(void)
             ok = ok && claim->state == strings[i].state
                  && entra_str_eq(claim->value, entra_str(strings[i].value));
 
-            entra_claims_free(&claims);
             pool_free(&pool);
         }
 
@@ -249,7 +244,6 @@ test_times(void)
                      || (claim->value >= times[i].value
                          && claim->value <= times[i].value));
 
-            entra_claims_free(&claims);
             pool_free(&pool);
         }
 
@@ -303,7 +297,6 @@ test_audiences(void)
 
         tap_ok(ok, "aud: %s", audiences[i].name);
 
-        entra_claims_free(&claims);
         pool_free(&pool);
     }
 }
@@ -373,9 +366,6 @@ test_get(void)
         got = entra_claims_get(&claims, guard(values[i].claim), &pool.mem,
                                &value);
 
-        /* a copy: it outlives the claims */
-        entra_claims_free(&claims);
-
         if (values[i].value == NULL) {
             tap_ok(!got && value.data == NULL, "get: %s: none",
                    values[i].name);
@@ -414,7 +404,6 @@ test_get_without_memory(void)
     tap_ok(!entra_claims_get(&claims, entra_lit("n"), &pool.mem, &value)
            && value.data == NULL, "get: a number, out of memory: none");
 
-    entra_claims_free(&claims);
     pool_free(&pool);
 }
 

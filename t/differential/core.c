@@ -94,7 +94,6 @@ jws(entra_str_t token, const entra_jwks_t *jwks)
         refused(reason);
     }
 
-    entra_verdict_free(&verdict);
 }
 
 

@@ -159,7 +159,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_claim(reason != ENTRA_INTERNAL && reason != ENTRA_LISTS_UNAVAILABLE);
     fuzz_variables(&claims, &pool);
 
-    entra_claims_free(&claims);
     pool_free(&pool);
 
     return 0;

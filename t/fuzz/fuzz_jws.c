@@ -92,7 +92,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     reason = entra_verify(token, 4096, jwks, &pool.mem, &verdict);
     fuzz_claim(reason != ENTRA_OK && !verdict.verified);
     fuzz_claim(token.len <= 4096 || reason == ENTRA_TOKEN_MALFORMED);
-    entra_verdict_free(&verdict);
 
     pool_free(&pool);
 
