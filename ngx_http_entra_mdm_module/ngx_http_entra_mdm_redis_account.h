@@ -93,7 +93,7 @@ ngx_str_t *ngx_http_entra_mdm_account_key(
 /* begins with account->list, once more or anew */
 void ngx_http_entra_mdm_account_list(ngx_http_entra_mdm_account_t *account);
 
-/* gives up: for now, for a moment, or because of an error of Redis */
+/* gives up: for a moment or because of an error of Redis */
 void ngx_http_entra_mdm_account_clear(ngx_http_entra_mdm_account_t *account);
 void ngx_http_entra_mdm_account_later(ngx_http_entra_mdm_account_t *account);
 void ngx_http_entra_mdm_account_refused(ngx_http_entra_mdm_account_t *account,

@@ -4,7 +4,7 @@ package EntraMDM::Metrics;
 #
 #   my $m = metrics();                       # dies of what is no such text
 #   $m->{'entra_mdm_keys{policy="fleet"}'}   # a value
-#   value('keys', policy => 'fleet');        # asked for now
+#   value('keys', policy => 'fleet');        # asked now
 #   families($text);                         # [ name, type, help ] ...
 #   table();                                 # name => { type, labels, help },
 #                                            # as the code has it
