@@ -29,7 +29,7 @@ my $t = EntraMDM::Nginx->new(workers => 2, http => live_http(
     http => 'entra_mdm_policy small { server_url https://fleet.example.com;'
     . 'tenant_id ' . TENANT . "; jwks file=%%DIR%%/keys.json; $redis_line; }",
     server => 'location = /small { entra_mdm small token=bearer;'
-    . ' try_files /tos =404; }'));
+    . ' try_files /tos =404; } location = /metrics { entra_mdm_metrics; }'));
 my $redis = EntraMDM::Redis->new($t, 'redis');
 
 let_in($redis, guid(1));
@@ -49,6 +49,12 @@ $redis->cmd('EXEC');
 everywhere(token(guid(IDS)), 'ok', IDS . ' IDs', 30);
 note(sprintf 'enforced by every worker after %.0f ms', 1000 * (time - $from));
 everywhere(token(guid(IDS / 2)), 'ok', 'one in the middle');
+
+my %zone = http_get('/metrics')->body
+    =~ /^entra_mdm_zone_bytes\{policy="fleet",kind="(\w+)"\} (\d+)/mg;
+note("zone: $zone{snapshot_used} bytes of $zone{snapshot_room} used, twice");
+cmp_ok($zone{snapshot_used}, '<=', 20 * IDS + 80 * 1024,
+    'an ID takes 20 bytes of each of two copies');
 everywhere(token(guid(IDS + 1)), 'audience_not_allowed', 'none beyond');
 
 for my $pid (sort keys %before) {
