@@ -353,8 +353,8 @@ sub time_v {
     push @V, `taskset -c 0 '$dir/verify'` + 0;
 }
 
-# Where a backend answers, many connections would keep it and wrk so busy
-# without the gate that they never sleep, and with it the worker would pay for
+# Where a backend answers, many connections keep it and wrk so busy without
+# the gate that they hardly sleep, and with it the worker seems to pay for
 # waking them.  With one, both pay.
 
 sub on_top {
