@@ -137,11 +137,14 @@ static bool
 entra_claims_aud(const entra_json_item_t *item, const entra_mem_t *mem,
     entra_claims_t *claims)
 {
+    /* one that stands twice is refused, but not before it has been here */
+
+    claims->aud_state = ENTRA_CLAIM_WRONG;
+    claims->naud = 0;
+
     if (item->type == ENTRA_JSON_ARRAY) {
         return entra_claims_aud_array(item->value, mem, claims);
     }
-
-    claims->aud_state = ENTRA_CLAIM_WRONG;
 
     if (item->type != ENTRA_JSON_STRING) {
         return true;
