@@ -3,14 +3,14 @@
  * What follows from the verdict is in ngx_http_entra_mdm_access.c.
  */
 
-#include <openssl/err.h>
-#include <openssl/rand.h>
-
 #include "ngx_http_entra_mdm_keys.h"
 #include "ngx_http_entra_mdm_lists.h"
 
 #include "entra_bearer.h"
 #include "entra_device.h"
+
+#include <openssl/err.h>
+#include <openssl/rand.h>
 
 
 /*** where it belongs ***/

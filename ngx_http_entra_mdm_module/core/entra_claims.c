@@ -67,28 +67,26 @@ entra_claims_field(entra_claims_t *claims, entra_str_t name,
 /*** audiences ***/
 
 
-static bool
-entra_claims_aud_count(void *data, const entra_json_item_t *item)
-{
-    size_t  *n = data;
-
-    (void) item;
-    (*n)++;
-
-    return true;
-}
+typedef struct {
+    entra_str_t  *aud;                  /* NULL: only count them */
+    size_t        n;
+    size_t        max;
+    bool          wrong;                /* one is not a string */
+} entra_claims_auds_t;
 
 
 static bool
 entra_claims_aud_item(void *data, const entra_json_item_t *item)
 {
-    entra_claims_t  *claims = data;
+    entra_claims_auds_t  *auds = data;
 
-    if (item->type != ENTRA_JSON_STRING) {
-        claims->aud_state = ENTRA_CLAIM_WRONG;
+    auds->wrong |= (item->type != ENTRA_JSON_STRING);
+
+    if (auds->n < auds->max) {
+        auds->aud[auds->n] = item->value;
     }
 
-    claims->aud[claims->naud++] = item->value;
+    auds->n++;
 
     return true;
 }
@@ -100,47 +98,55 @@ static bool
 entra_claims_aud_array(entra_str_t text, const entra_mem_t *mem,
     entra_claims_t *claims)
 {
-    size_t  n;
+    entra_claims_auds_t  auds;
 
-    n = 0;
-
-    if (entra_json_scan(text, ENTRA_JSON_ARRAY, mem, entra_claims_aud_count,
-                        &n) != ENTRA_OK)
-    {
-        return false;
-    }
-
-    claims->aud = entra_alloc(mem, n * sizeof(entra_str_t));
-    if (claims->aud == NULL) {
-        return false;
-    }
-
-    claims->aud_state = ENTRA_CLAIM_PRESENT;
+    memset(&auds, 0, sizeof(entra_claims_auds_t));
 
     if (entra_json_scan(text, ENTRA_JSON_ARRAY, mem, entra_claims_aud_item,
-                        claims) != ENTRA_OK)
+                        &auds) != ENTRA_OK)
     {
         return false;
     }
 
-    if (claims->aud_state == ENTRA_CLAIM_WRONG) {
-        claims->naud = 0;
+    if (auds.wrong) {
+        return true;
     }
+
+    auds.aud = entra_alloc(mem, auds.n * sizeof(entra_str_t));
+    if (auds.aud == NULL) {
+        return false;
+    }
+
+    auds.max = auds.n;
+    auds.n = 0;
+
+    if (entra_json_scan(text, ENTRA_JSON_ARRAY, mem, entra_claims_aud_item,
+                        &auds) != ENTRA_OK)
+    {
+        return false;
+    }
+
+    claims->aud = auds.aud;
+    claims->naud = auds.max;
+    claims->aud_state = ENTRA_CLAIM_PRESENT;
 
     return true;
 }
 
 
-/* RFC 7519 4.1.3: one string or an array of strings; false: out of memory */
+/*
+ * RFC 7519 4.1.3: one string or an array of strings; false: out of memory.  A
+ * name that comes twice is refused, but only at the end of the object: until
+ * then the last one takes the place of the others.
+ */
 
 static bool
 entra_claims_aud(const entra_json_item_t *item, const entra_mem_t *mem,
     entra_claims_t *claims)
 {
-    /* one that stands twice is refused, but not before it has been here */
-
-    claims->aud_state = ENTRA_CLAIM_WRONG;
+    claims->aud = NULL;
     claims->naud = 0;
+    claims->aud_state = ENTRA_CLAIM_WRONG;
 
     if (item->type == ENTRA_JSON_ARRAY) {
         return entra_claims_aud_array(item->value, mem, claims);

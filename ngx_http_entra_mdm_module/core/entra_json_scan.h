@@ -40,8 +40,9 @@ typedef bool (*entra_json_item_pt)(void *data, const entra_json_item_t *item);
 /*
  * Reads an object, or an array, and hands over what is in it: no deeper, but
  * all of it is looked at.  Items come before it is known whether the rest is
- * well-formed: only ENTRA_OK lets them count.  Otherwise it is
- * ENTRA_TOKEN_MALFORMED or ENTRA_INTERNAL (out of memory).
+ * well-formed: only ENTRA_OK lets them count, and until then a name may come
+ * twice.  Otherwise it is ENTRA_TOKEN_MALFORMED or ENTRA_INTERNAL (out of
+ * memory).
  *
  * Names and values point into text or, where they had to be decoded, into
  * memory from mem.
