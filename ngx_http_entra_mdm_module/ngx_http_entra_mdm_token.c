@@ -375,19 +375,22 @@ ngx_http_entra_mdm_soap_parse(ngx_http_request_t *r,
 }
 
 
-/* one for all messages of a worker: nobody gets to see it; 0: there is none */
+/* one for all messages of a worker, since nobody gets to see it */
 
-static unsigned long
-ngx_http_entra_mdm_soap_salt(void)
+static void
+ngx_http_entra_mdm_soap_salt(entra_soap_t *soap)
 {
-    static unsigned long  salt;
+    static uint8_t     salt[ENTRA_SOAP_SALT];
+    static ngx_uint_t  salted;
 
-    if (salt == 0 && RAND_bytes((u_char *) &salt, sizeof(salt)) != 1) {
+    if (!salted && RAND_bytes(salt, sizeof(salt)) != 1) {
         ERR_clear_error();
-        salt = 0;
+        return;
     }
 
-    return salt;
+    salted = 1;
+
+    entra_soap_salt(soap, salt);
 }
 
 
@@ -424,7 +427,7 @@ ngx_http_entra_mdm_soap_body(ngx_http_request_t *r,
         return ENTRA_INTERNAL;
     }
 
-    entra_soap_salt(soap, ngx_http_entra_mdm_soap_salt());
+    ngx_http_entra_mdm_soap_salt(soap);
 
     reason = ngx_http_entra_mdm_soap_parse(r, ctx, soap);
 

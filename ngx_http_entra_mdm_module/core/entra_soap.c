@@ -388,9 +388,21 @@ entra_soap_create(size_t max_token, const entra_mem_t *mem)
 
 
 void
-entra_soap_salt(entra_soap_t *soap, unsigned long salt)
+entra_soap_salt(entra_soap_t *soap, const uint8_t salt[ENTRA_SOAP_SALT])
 {
-    (void) XML_SetHashSalt(soap->parser, salt);
+#if XML_MAJOR_VERSION * 100 + XML_MINOR_VERSION >= 208
+
+    (void) XML_SetHashSalt16Bytes(soap->parser, salt);
+
+#else
+
+    unsigned long  n;
+
+    memcpy(&n, salt, sizeof(n));
+
+    (void) XML_SetHashSalt(soap->parser, n);
+
+#endif
 }
 
 

@@ -67,12 +67,14 @@ typedef enum {
 entra_soap_t *entra_soap_create(size_t max_token, const entra_mem_t *mem);
 void entra_soap_free(entra_soap_t *soap);
 
+#define ENTRA_SOAP_SALT  16             /* bytes */
+
 /*
- * Random bits against names that are chosen to collide in expat's tables.
- * Without them, or with 0, expat asks the system for some, for each message
- * anew.
+ * Random bytes against names that are chosen to collide in expat's tables.
+ * Without them expat asks the system for some, for each message anew.
  */
-void entra_soap_salt(entra_soap_t *soap, unsigned long salt);
+void entra_soap_salt(entra_soap_t *soap,
+    const uint8_t salt[ENTRA_SOAP_SALT]);
 
 /*
  * Reads the next bytes, at most INT_MAX of them; last: no more will come.
