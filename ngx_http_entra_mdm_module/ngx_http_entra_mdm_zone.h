@@ -224,6 +224,8 @@ typedef struct {
 } ngx_http_entra_mdm_change_t;
 
 
+/* ngx_http_entra_mdm_zone_birth.c */
+
 /* the zone of a policy, of at least size bytes; NGX_ERROR: told in the log */
 ngx_int_t ngx_http_entra_mdm_zone_add(ngx_conf_t *cf,
     ngx_http_entra_mdm_policy_t *policy, size_t size);
@@ -237,6 +239,8 @@ size_t ngx_http_entra_mdm_zone_needed(size_t ids, size_t text);
  */
 ngx_int_t ngx_http_entra_mdm_zone_fits(ngx_http_entra_mdm_policy_t *policy,
     size_t size, size_t ids, size_t text, ngx_log_t *log);
+
+/* ngx_http_entra_mdm_zone.c */
 
 ngx_http_entra_mdm_zone_t *ngx_http_entra_mdm_zone(
     ngx_http_entra_mdm_policy_t *policy);
