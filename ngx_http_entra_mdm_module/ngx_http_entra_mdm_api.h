@@ -4,7 +4,8 @@
  *
  *   ngx_http_entra_mdm_api.c             directives, routing, roles
  *   ngx_http_entra_mdm_api_answer.c      JSON and answers
- *   ngx_http_entra_mdm_api_config.c      GET and PATCH config
+ *   ngx_http_entra_mdm_api_config.c      GET config
+ *   ngx_http_entra_mdm_api_patch.c       PATCH config
  *   ngx_http_entra_mdm_api_activities.c  GET activities
  *   ngx_http_entra_mdm_api_status.c      GET status
  */

@@ -45,6 +45,19 @@ struct ngx_http_entra_mdm_patch_s {
 
 
 /*
+ * The answer with these lists, or that they are too large for it; tagged is
+ * the generation in the zone + 1, or 0 if the lists have none there.
+ */
+ngx_int_t ngx_http_entra_mdm_config_send(ngx_http_request_t *r,
+    const entra_lists_t *lists, ngx_atomic_uint_t generation,
+    ngx_atomic_uint_t tagged);
+ngx_int_t ngx_http_entra_mdm_config_too_large(ngx_http_request_t *r);
+
+
+/*** ngx_http_entra_mdm_api_patch.c ***/
+
+
+/*
  * Whether If-Match allows a change of patch->from: NGX_OK, NGX_DECLINED, or
  * NGX_ERROR (no memory).
  */
