@@ -151,6 +151,17 @@ void ngx_http_entra_mdm_redis_keys_get(ngx_http_entra_mdm_redis_load_t *load);
 /* sorts and merges a piece, lets others have their turn, and goes on */
 void ngx_http_entra_mdm_redis_load_work(ngx_event_t *ev);
 
+/* the generation before the lists were read: the pass goes on by it */
+void ngx_http_entra_mdm_redis_generation_seen(
+    ngx_http_entra_mdm_redis_conn_t *conn, redisReply *reply);
+
+/* asks which keys exist, and the generation, and then publishes */
+void ngx_http_entra_mdm_redis_meta(ngx_http_entra_mdm_redis_load_t *load);
+
+/* puts in force what was read, and ends the pass */
+void ngx_http_entra_mdm_redis_load_publish(
+    ngx_http_entra_mdm_redis_load_t *load);
+
 /* the next key of the pass */
 void ngx_http_entra_mdm_redis_load_next(ngx_http_entra_mdm_redis_load_t *load);
 
