@@ -38,6 +38,27 @@ typedef struct {
  * the first value.
  */
 
+/* ngx_http_entra_mdm_rules.c */
+
+char *ngx_http_entra_mdm_server_url(ngx_conf_t *cf,
+    ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n);
+char *ngx_http_entra_mdm_client_id(ngx_conf_t *cf,
+    ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n);
+char *ngx_http_entra_mdm_tenant_id(ngx_conf_t *cf,
+    ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n);
+char *ngx_http_entra_mdm_cloud(ngx_conf_t *cf,
+    ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n);
+char *ngx_http_entra_mdm_issuer(ngx_conf_t *cf,
+    ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n);
+char *ngx_http_entra_mdm_scope(ngx_conf_t *cf,
+    ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n);
+char *ngx_http_entra_mdm_leeway(ngx_conf_t *cf,
+    ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n);
+char *ngx_http_entra_mdm_require_upn(ngx_conf_t *cf,
+    ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n);
+char *ngx_http_entra_mdm_device_token(ngx_conf_t *cf,
+    ngx_http_entra_mdm_block_t *block, ngx_str_t *value, ngx_uint_t n);
+
 /* ngx_http_entra_mdm_sources.c */
 
 char *ngx_http_entra_mdm_jwks(ngx_conf_t *cf,
