@@ -7,7 +7,8 @@ package EntraMDM::ApiClient;
 #   is_lists('now', [$client], []);        # what GET config shows
 #
 # Options: role => 'admin' (sent in X-Role, or left out), user => 'ann' (by
-# basic authentication), match => ETag, location, and those of http_request().
+# basic authentication), match => ETag, location, by => \&https, and those of
+# http_request().
 # api_conf() is a server whose API takes the role from X-Role, which no real
 # one should; lines go into its location, locations beside that.
 # api_map() and api_location() are its parts.
@@ -68,6 +69,7 @@ sub api {
     my $user = delete $o{user};
     my $match = delete $o{match};
     my $location = delete $o{location} // $Location;
+    my $by = delete $o{by} // \&http_request;
 
     push @headers, 'X-Role' => $role if defined $role;
     push @headers, 'If-Match' => $match if defined $match;
@@ -77,7 +79,7 @@ sub api {
         if defined $body && !grep { lc eq 'content-type' } @headers;
     $body = $JSON->encode($body) if ref $body;
 
-    my $r = http_request($method, "$location$path", %o,
+    my $r = $by->($method, "$location$path", %o,
         (defined $body ? (body => $body) : ()), headers => \@headers);
     return ($r->status, scalar eval { $JSON->decode($r->body) }, $r);
 }

@@ -7,6 +7,7 @@ package EntraMDM::HTTP;
 #   http_post('/enroll', $message, chunked => 1, headers => [...])
 #   http_raw(["GET / HT", "TP/1.1\r\n\r\n"])          # one write each
 #   http2(POST => '/enroll', body => $message)        # by curl
+#   https(GET => '/', certificate => $ca->certificate(...))     # likewise
 #   my $c = http_connect(); $c->request(GET => '/'); $c->request(...)
 #
 # Options: port, headers (a list or a hash), body, bearer (a token),
@@ -26,7 +27,8 @@ use Time::HiRes qw(sleep time);
 
 use EntraMDM::File qw(slurp TIMEOUT);
 
-our @EXPORT = qw(http_get http_post http_request http_raw http_connect http2);
+our @EXPORT = qw(http_get http_post http_request http_raw http_connect http2
+    https);
 our $Port;                      # where requests go; EntraMDM::Nginx sets it
 our $Host = 'fleet.example.com';
 our $Type = 'application/soap+xml; charset=utf-8';
@@ -260,10 +262,23 @@ sub closed {
 sub close { my ($self) = @_; return $self->{socket}->close }
 
 
-sub http2 {
+# By curl.  https() takes any server for the one it looks for, and shows a
+# certificate: a reference to a hash of files, cert and key.
+
+sub http2 { return by_curl('http', ['--http2-prior-knowledge'], @_) }
+
+sub https {
     my ($method, $uri, %o) = @_;
+    my $shown = $o{certificate};
+
+    return by_curl('https', [ '-k', '--http1.1', $shown
+        ? ('--cert', $shown->{cert}, '--key', $shown->{key}) : () ], @_);
+}
+
+sub by_curl {
+    my ($scheme, $more, $method, $uri, %o) = @_;
     my ($sent, $head, $body) = map { File::Temp->new } 1 .. 3;
-    my @command = ('curl', '-sS', '--http2-prior-knowledge', '--path-as-is',
+    my @command = ('curl', '-sS', @$more, '--path-as-is',
         '--max-time', TIMEOUT, '-X', $method, '-D', $head, '-o', $body,
         '--noproxy', '*');
     my @headers = request_headers(%o);
@@ -281,7 +296,7 @@ sub http2 {
         push @command, '--data-binary', "\@$sent";
     }
 
-    system @command, 'http://127.0.0.1:' . ($o{port} // $Port) . $uri;
+    system @command, "$scheme://127.0.0.1:" . ($o{port} // $Port) . $uri;
     my $text = (grep { /^HTTP/ } split /\r\n\r\n/, slurp("$head"))[-1] // '';
     my ($start, @lines) = split /\r\n/, $text;
     my $bytes = slurp("$body");
