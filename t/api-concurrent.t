@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
-# Changes at the same time: with If-Match none is lost, without it every one
-# takes hold; and a long list holds up nobody.
+# Changes at the same time, with the zone as the list and with Redis: with
+# If-Match none is lost, without it every one takes hold; and a long list holds
+# up nobody.
 
 use strict;
 use warnings;
@@ -17,19 +18,32 @@ use EntraMDM::ApiClient;
 use EntraMDM::File qw(wait_for);
 use EntraMDM::HTTP;
 use EntraMDM::Nginx;
+use EntraMDM::Redis;
 use EntraMDM::Token;
 use EntraMDM::Verdict;
 
 my $t = EntraMDM::Nginx->new(workers => 2, events => 'accept_mutex off;',
-    http => fleet_policy('zone 4m;') . api_conf() . <<'EOC');
+    http => fleet_policy('zone 4m;', 'zone')
+    . fleet_policy('redis redis://127.0.0.1:%%PORT_redis%%; zone 4m;', 'redis')
+    . api_map() . <<'EOC');
+
+    server {
+        listen 127.0.0.1:%%PORT_8080%% reuseport;
+        client_max_body_size 8m;
+        entra_mdm_api_role $role;
+        location /zone/  { entra_mdm_api zone; }
+        location /redis/ { entra_mdm_api redis; }
+    }
 
     server {
         listen 127.0.0.1:%%PORT_ping%% reuseport;
+        keepalive_requests 10000000;
         location / { add_header X-Worker $pid; return 204; }
     }
 EOC
 
 $t->write_file('keys.json', jwks(new_key()));
+my $redis = EntraMDM::Redis->new($t, 'redis');
 $t->start;
 
 
@@ -56,64 +70,96 @@ sub at_once {
 # many others, so that a change takes its time
 
 my ($clients, $each) = (10, 20);
-my @base = map { guid($_) } 100_001 .. 103_000;
-my $uri = "${EntraMDM::ApiClient::Location}config";
 
-patch(\@base, undef);
+sub with_match {
+    my (@base) = @_;
+    my $uri = "${EntraMDM::ApiClient::Location}config";
+    my $before = patched(\@base, undef);
 
-ok(at_once($clients, sub {
-    my ($n) = @_;
+    ok(at_once($clients, sub {
+        my ($n) = @_;
 
-    for my $i (1 .. $each) {
-        my $mine = guid($n * 1000 + $i);
-        my $status = 412;
+        for my $i (1 .. $each) {
+            my $mine = guid($n * 1000 + $i);
+            my $status = 412;
 
-        while ($status == 412) {
-            my $r = http_get($uri, headers => [ 'X-Role' => 'admin' ]);
-            my ($ids) = $r->body =~ /"windows_entra_client_ids":\[(.*?)\]/;
-            $status = http_request(PATCH => $uri, body => '{"mdm":'
-                . "{\"windows_entra_client_ids\":[$ids,\"$mine\"]}}",
-                headers => [ 'X-Role' => 'admin',
-                    'If-Match' => $r->header('ETag'),
-                    'Content-Type' => 'application/json' ])->status;
+            while ($status == 412) {
+                my $r = http_get($uri, headers => [ 'X-Role' => 'admin' ]);
+                my ($ids) = $r->body
+                    =~ /"windows_entra_client_ids":\[(.*?)\]/;
+                $status = http_request(PATCH => $uri, body => '{"mdm":'
+                    . "{\"windows_entra_client_ids\":[$ids,\"$mine\"]}}",
+                    headers => [ 'X-Role' => 'admin',
+                        'If-Match' => $r->header('ETag'),
+                        'Content-Type' => 'application/json' ])->status;
+            }
+            return 0 if $status != 200;
         }
-        return 0 if $status != 200;
-    }
-    return 1;
-}), 'all changes are made');
+        return 1;
+    }), 'all changes are made');
 
-my $expected = $clients * $each;
-my $json = (api(GET => 'config'))[1];
-is_lists('and none is lost', [ (sort map { my $n = $_;
-    map { guid($n * 1000 + $_) } 1 .. $each } 1 .. $clients), @base ], [],
-    $json);
-is($json->{generation}, $expected + 1, 'each made one generation');
+    my $json = (api(GET => 'config'))[1];
+    my @ours = map { my $n = $_; map { guid($n * 1000 + $_) } 1 .. $each }
+        1 .. $clients;
+    is_lists('and none is lost', [ sort(@ours), @base ], [], $json);
+    is($json->{generation}, $before + @ours, 'each made one generation');
 
-(undef, $json) = api(GET => "activities?per_page=$expected");
-my @ids = map { $_->{id} } @{ $json->{activities} };
-is_deeply(\@ids, [ reverse @base + 1 .. @base + $expected ],
-    'and one activity, numbered in their order');
+    (undef, $json) = api(GET => 'activities?per_page=' . @ours);
+    my @added = map { $_->{details}{client_id} } @{ $json->{activities} };
+    is_deeply([ sort @added ], [ sort @ours ], 'and one activity');
+    my @ids = map { $_->{id} } @{ $json->{activities} };
+    return \@ids;
+}
 
 
 # without: two lists, each changed by others, and no error
 
-ok(at_once(8, sub {
-    my ($n) = @_;
-    for my $i (1 .. 25) {
-        my @ids = map { guid($n * 1000 + $i * 10 + $_) } 1 .. 5;
-        my ($status) = patch($n % 2 ? \@ids : undef, $n % 2 ? undef : \@ids);
-        return 0 if $status != 200;
-    }
-    return 1;
-}), 'all changes are made');
+sub without {
+    ok(at_once(8, sub {
+        my ($n) = @_;
+        for my $i (1 .. 25) {
+            my @ids = map { guid($n * 1000 + $i * 10 + $_) } 1 .. 5;
+            my ($status) = patch($n % 2 ? \@ids : undef,
+                $n % 2 ? undef : \@ids);
+            return 0 if $status != 200;
+        }
+        return 1;
+    }), 'all changes are made');
 
-(undef, $json) = api(GET => 'config');
-is(scalar @{ $json->{mdm}{"windows_entra_${_}_ids"} }, 5,
-    "the last one of $_ ids stands, whole") for qw(client tenant);
+    my $json = (api(GET => 'config'))[1];
+    is(scalar @{ $json->{mdm}{"windows_entra_${_}_ids"} }, 5,
+        "the last one of $_ ids stands, whole") for qw(client tenant);
+}
+
+sub patched {
+    my ($status, $json) = patch(@_);
+    is($status, 200, 'PATCH');
+    return $json->{generation};
+}
+
+subtest 'zone' => sub {
+    local $EntraMDM::ApiClient::Location = '/zone/';
+    my $ids = with_match(map { guid($_) } 100_001 .. 103_000);
+    is_deeply($ids, [ reverse $ids->[-1] .. $ids->[-1] + $#$ids ],
+        'numbered in their order');
+    without();
+};
+subtest 'redis' => sub {
+    local $EntraMDM::ApiClient::Location = '/redis/';
+    ok((wait_for { (api(GET => 'config'))[1]{source} eq 'redis' }), 'Redis');
+    with_match(my @base = map { guid($_) } 100_001 .. 100_300);
+    my $all = [ sort @{ $redis->cmd(SMEMBERS => 'entra_mdm:{redis}:client_ids')
+        } ];
+    is_deeply((api(GET => 'config'))[1]{mdm}{windows_entra_client_ids}, $all,
+        'what Redis has is what the node shows');
+    is(scalar @$all, @base + $clients * $each, 'all of it');
+    without();
+};
 
 
 # 10,000 IDs while another asks both workers all the time
 
+$EntraMDM::ApiClient::Location = '/zone/';
 my @many = map { guid($_) } 1 .. 10_000;
 
 sub pings {
