@@ -482,6 +482,9 @@ function drawActivities()
 {
     const answer = model.activities;
 
+    $('activities-unread').hidden = !model.unread || Boolean(model.away);
+    $('activities-unread').textContent = 'The activities cannot be read now. '
+        + model.unread;
     if (!answer) {
         return;
     }

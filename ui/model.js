@@ -23,6 +23,7 @@ export const model = {
     etag: '',
     status: null,
     activities: null,
+    unread: '',                 /* why there are no fresh ones */
     page: 0,
     mayChange: null,            /* as the API says */
     forbidden: false,           /* a change was answered 403 */
@@ -179,6 +180,8 @@ async function loadConfig(full)
 /*
  * Reads everything.  An answer that was on its way while something was
  * changed, or asked for anew, is older than what is shown, and dropped.
+ * Activities are asked of Redis, and the rest of the node, which has it while
+ * Redis is away: without them the page is not stale.
  */
 
 export async function refresh(full)
@@ -206,7 +209,8 @@ export async function refresh(full)
     if (activities.status === 'fulfilled') {
         model.activities = activities.value.body || {};
     }
-    const failed = [config, status, activities].find((r) => r.reason);
+    model.unread = activities.reason ? activities.reason.message : '';
+    const failed = [config, status].find((r) => r.reason);
     settle(failed ? failed.reason : null);
 }
 

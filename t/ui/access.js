@@ -3,28 +3,8 @@
 'use strict';
 
 const {
-    A, B, C, T, clients, dialog, success, refusal,
+    A, B, C, T, clients, dialog, success, refusal, focused, tabTo,
 } = require('./helpers.js');
-
-/* what has the focus, in a word */
-const focused = (page) => page.evaluate(() => {
-    const node = document.activeElement;
-    return node.id || node.getAttribute('aria-label') || node.textContent.trim()
-        || node.tagName;
-});
-
-/* presses Tab until that has the focus; false after two rounds without */
-
-async function tabTo(page, wanted, key = 'Tab')
-{
-    for (let i = 0; i < 80; i += 1) {
-        if (await focused(page) === wanted) {
-            return true;
-        }
-        await page.keyboard.press(key);
-    }
-    return false;
-}
 
 const full = {
     client: [A], tenant: [T], static_client: [B],

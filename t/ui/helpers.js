@@ -1,4 +1,4 @@
-/* What the scenarios have in common: IDs, parts of the page, one step. */
+/* What the scenarios have in common: IDs, parts of the page, steps. */
 
 'use strict';
 
@@ -32,8 +32,28 @@ async function add(page, part, value)
 const many = (n) => Array.from({ length: n }, (none, i) => (
     `00000000-0000-4000-8000-${String(i).padStart(12, '0')}`));
 
+/* what has the focus, in a word */
+const focused = (page) => page.evaluate(() => {
+    const node = document.activeElement;
+    return node.id || node.getAttribute('aria-label') || node.textContent.trim()
+        || node.tagName;
+});
+
+/* presses Tab until that has the focus; false after two rounds without */
+
+async function tabTo(page, wanted, key = 'Tab')
+{
+    for (let i = 0; i < 80; i += 1) {
+        if (await focused(page) === wanted) {
+            return true;
+        }
+        await page.keyboard.press(key);
+    }
+    return false;
+}
+
 
 module.exports = {
     A, B, C, T, add, clients, tenants, dialog, success, stale, region, many,
-    refusal, minutes,
+    refusal, minutes, focused, tabTo,
 };

@@ -9,10 +9,14 @@
  * each, nothing may have violated the Content-Security-Policy, gone to another
  * origin, or been an error on the console; requests that fail on purpose are
  * named by `failing`.
+ *
+ * What is asked for in a line {"ask": NAME} is done by the time a line comes
+ * back on standard input.
  */
 
 'use strict';
 
+const readline = require('node:readline');
 const { chromium } = require('playwright-core');
 
 const settings = JSON.parse(process.argv[2]);
@@ -73,6 +77,24 @@ class Claims {
 }
 
 
+/* what is not for a browser to do */
+
+let answers = null;
+
+async function ask(name)
+{
+    answers = answers || readline.createInterface({ input: process.stdin });
+    const answer = new Promise((resolve) => {
+        answers.once('line', resolve);
+    });
+
+    process.stdout.write(JSON.stringify({ ask: name }) + '\n');
+    if (await answer !== 'done') {
+        throw new Error(`asked for in vain: ${await answer}`);
+    }
+}
+
+
 /* the stand-in API, from behind */
 
 async function control(changes)
@@ -87,9 +109,9 @@ async function control(changes)
 }
 
 
-async function watch(context, page, troubles)
+async function watch(context, page, troubles, home)
 {
-    const { origin } = new URL(settings.page);
+    const { origin } = new URL(home);
 
     await context.exposeBinding('reportViolation',
         (source, what) => troubles.violations.push(what));
@@ -126,20 +148,21 @@ async function run(browser, scenario)
         colorScheme: 'light', reducedMotion: 'reduce', ...scenario.context,
     });
     const page = await context.newPage();
+    const home = scenario.at ? settings.pages[scenario.at] : settings.page;
 
     page.setDefaultTimeout(PATIENCE);
-    await watch(context, page, troubles);
+    await watch(context, page, troubles, home);
     await control({ reset: true, ...scenario.state });
     try {
         if (scenario.clock) {
             await page.clock.install();
         }
         if (!scenario.closed) {
-            await page.goto(settings.page);
+            await page.goto(home);
             await page.locator('main[aria-busy=false]').waitFor();
         }
-        await scenario.run({ page, context, control, settings, troubles,
-                             t: claims });
+        await scenario.run({ page, context, control, settings, troubles, home,
+                             ask, t: claims });
     } catch (error) {
         claims.ok(false, 'runs to its end', String(error.stack));
     }
@@ -170,6 +193,9 @@ async function main()
         }
     }
     await browser.close();
+    if (answers) {
+        answers.close();
+    }
     process.stdout.write('{"end":true}\n');
 }
 
