@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
 # entra-mdmctl and a gate, with nothing between: whom the command lists, the
-# next request lets in, where a state file keeps the lists and where Redis does.
+# next request lets in, where a state file keeps the lists and where Redis
+# does; and how it ends.
 
 use strict;
 use warnings;
@@ -14,7 +15,7 @@ use Test::More;
 
 use EntraMDM::Backend;
 use EntraMDM::Ctl;
-use EntraMDM::File qw(wait_for);
+use EntraMDM::File qw(root slurp spew wait_for);
 use EntraMDM::HTTP;
 use EntraMDM::Nginx;
 use EntraMDM::Redis;
@@ -137,6 +138,43 @@ for my $store (sort keys %store) {
     $is->('which both have now', $as->('pipeline', @sync, \%secret), 0,
         "nothing to change\n", '');
 
+    # Fleet's own file, with all that is no business of the gate
+
+    my $default = root() . '/t/data/gitops/valid/default.yml';
+    my @wanted = slurp($default) =~ /^ {4}- ([0-9a-f-]{36}) +#/mg;
+    my $difference = "- client-id ${\APP}\n"
+        . join '', map { "+ client-id $_\n" } @wanted;
+    my $tried = "${difference}a dry run: nothing has changed\n";
+
+    $is->('gitops, tried', $as->('otto', 'gitops', '-f', $default,
+        '--dry-run'), 0, $tried, '');
+    $is->('which counts if that is asked for', $as->('otto', 'gitops', '-f',
+        $default, '--dry-run', '--exit-code'), 6, $tried, '');
+    $is->('gitops, by an observer', $as->('otto', 'gitops', '-f', $default), 3,
+        '', qr/HTTP 403: .*may read, not change/);
+    $met->('nothing has changed', 'let in');
+    $is->('gitops', $as->('pipeline', 'gitops', '-f', $default), 0,
+        $difference, '');
+    $met->('which lets the application go', 's:Authorization');
+    $is->('gitops, again', $as->('pipeline', 'gitops', '-f', $default,
+        '--exit-code', '--dry-run'), 0, "nothing to change\n", '');
+    $is->('what it lists', $as->('otto', 'get'), 0,
+        join('', map { "client-id $_\n" } sort @wanted)
+        . "tenant-id $tenant\n", '');
+
+    # what the API refuses
+
+    my $many = $t->dir . '/many.yml';
+    spew($many, join "\n", 'controls:', '  windows_entra_client_ids:',
+        (map { sprintf '    - %08x-1111-4222-8333-444444444444', $_ }
+            1 .. 25_001), '');
+    $is->('too many', $as->('pipeline', 'gitops', '-q', '-f', $many), 3, qr/^/,
+        qr/HTTP 413: .*25000 IDs/);
+    $is->('the lists are the same', $as->('otto', 'gitops', '-f', $default,
+        '--dry-run'), 0, "nothing to change\n", '');
+    $is->('the application again', $as->('anna', 'add', 'client-id', APP,
+        '-q'), 0, '', '');
+
     my $r = http_get('/admin/activities', port => $t->port("gate_$store"),
         headers => [ Authorization =>
             'Basic b3R0bzpvcGVuIHNlc2FtZQ==' ]);
@@ -148,11 +186,33 @@ for my $store (sort keys %store) {
           [ anna => 'admin', 'added_client_id', OTHER ],
           [ pipeline => 'gitops', 'deleted_client_id', OTHER ],
           [ anna => 'admin', 'deleted_client_id', APP ],
-          [ pipeline => 'gitops', 'added_client_id', APP ] ],
+          [ pipeline => 'gitops', 'added_client_id', APP ],
+          (map { [ pipeline => 'gitops', 'added_client_id', $_ ] } @wanted),
+          [ pipeline => 'gitops', 'deleted_client_id', APP ],
+          [ anna => 'admin', 'added_client_id', APP ] ],
         "$store: and who it was") or diag $r->raw;
 }
 
-is_deeply([ sort @{ $redis->cmd(SMEMBERS => 'entra_mdm:{redis}:client_ids') } ],
-    [APP], 'Redis has them');
+my @redis = ('--url', 'http://127.0.0.1:' . $t->port('gate_redis') . '/admin/',
+    '--user', 'anna', '--password-file', 'password');
+my $members = 'entra_mdm:{redis}:client_ids';
+
+ok($redis->cmd(SISMEMBER => $members, APP), 'Redis has them');
+
+# and without Redis: 4
+
+$redis->stop;
+says('Redis away: get', ctl($t, 'get', 'tenant-ids', @redis), 0, "$tenant\n",
+    '');
+says('Redis away: add', ctl($t, 'add', 'client-id', OTHER, @redis), 4, '',
+    qr/HTTP 503: .*nothing was changed/);
+says('Redis away: remove', ctl($t, 'remove', 'client-id', APP, @redis), 4, '',
+    qr/HTTP 503: .*nothing was changed/);
+is(met('redis'), 'let in', 'the last lists are in force');
+
+# and without nginx
+
+ok($t->stop, 'nginx stops');
+says('nginx away', ctl($t, 'get', @redis), 4, '', qr/is the server running/);
 
 $t->done;
