@@ -147,6 +147,17 @@ sub story {
     ($meta, @said) = activities('?per_page=2');
     like($said[0], qr/ \x{20ac}{21} admin$/,
         'cut, but not within a character');
+
+    # a page is of twenty, if nobody says otherwise
+
+    patch([ map { guid($_) } 50 .. 79 ], undef);
+    ($meta, @said) = activities();
+    is(scalar @said, 20, 'twenty');
+    ok($meta->{has_next_results}, 'of more');
+    (undef, my @second) = activities('?page=1');
+    (undef, my @all) = activities('?per_page=100');
+    cmp_ok(scalar @second, '>', 10, 'which are on the next');
+    is_deeply([ @said, @second ], \@all, 'each on one of them');
 }
 
 my %source = (zone => 'state', redis => 'redis');
