@@ -1,8 +1,9 @@
 #!/usr/bin/perl
 
 # Three nodes, one Redis, and everybody at once: clients change the lists by
-# the API of every node, and somebody with redis-cli; no change is lost, all
-# nodes come to agree, and each change is one activity.
+# the API of every node, and somebody with redis-cli, while two of the nodes
+# are reloaded; no change is lost, all nodes come to agree, and each change is
+# one activity.
 
 use strict;
 use warnings;
@@ -98,6 +99,7 @@ my @pids = ((map { my $n = $_; child(sub { writer($n) }) } 1 .. $writers),
             sleep 0.05;
         }
     }));
+ok($_->reload, 'a reload meanwhile') for @nodes[ 0, 1, 0 ];
 is(scalar(grep { waitpid($_, 0); $? } @pids), 0, 'all changes are made');
 
 # of those of a writer, every odd one has been dropped by the next

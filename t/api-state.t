@@ -9,6 +9,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -74,6 +75,43 @@ my @after = activities();
 is(scalar @after, @before + 2, 'new activities');
 my @ids = map { (split)[0] } @after;
 is_deeply(\@ids, [ reverse 1 .. @ids ], 'are numbered on');
+
+# changes while nginx is reloaded, and an old worker may write last
+
+sub writer {
+    my ($n) = @_;
+
+    for my $i (1 .. 15) {
+        my $status = 412;
+        while ($status == 412) {
+            my (undef, $json, $r) = api(GET => 'config');
+            ($status) = patch([ guid($n * 100 + $i),
+                @{ $json->{mdm}{windows_entra_client_ids} } ], undef,
+                match => $r->header('ETag'));
+        }
+        die "status $status\n" if $status != 200;
+    }
+}
+
+my @pids = map {
+    my $n = $_;
+    my $pid = fork // die "fork: $!";
+    POSIX::_exit(eval { writer($n); 1 } ? 0 : 1) if !$pid;
+    $pid;
+} 1 .. 3;
+ok($t->reload, 'a reload meanwhile') for 1, 2;
+is(scalar(grep { waitpid($_, 0); $? } @pids), 0, 'all changes are made');
+my $ids = (api(GET => 'config'))[1]{mdm}{windows_entra_client_ids};
+is_deeply($ids, [ sort map { my $n = $_; map { guid($n * 100 + $_) } 1 .. 15 }
+    1 .. 3 ], 'none is lost');
+ok((wait_for { my $file = saved();
+    $file && join(' ', @{ $file->{client_ids} }) eq "@$ids" }),
+    'the file has them all');
+kill KILL => $t->children, $t->{pid};
+$t->stop;
+$t->start;
+is_lists('after a crash too', $ids, [ guid(2) ]);
+patch([], undef);
 
 # a failed write is shown
 
