@@ -235,8 +235,8 @@ function settle(failure)
 }
 
 /*
- * Replaces lists by what `change` makes of them.  While Redis has lost its
- * data, both are always sent: naming one would give the other up.
+ * Replaces the lists that are named.  While Redis has lost its data, both are
+ * sent: whoever decides does so about what he sees, all of it.
  */
 
 export async function patch(changes)
