@@ -112,6 +112,13 @@ sub with_match {
 }
 
 
+sub counted {
+    patched([ guid(0x10000) ], undef);
+    ok(at_once(6, sub { count_up(10); return 1 }), 'six count');
+    is_lists('to sixty', [ guid(0x10000 + 60) ], []);
+}
+
+
 # without: two lists, each changed by others, and no error
 
 sub without {
@@ -142,6 +149,7 @@ subtest 'zone' => sub {
     my $ids = with_match(map { guid($_) } 100_001 .. 103_000);
     is_deeply($ids, [ reverse $ids->[-1] .. $ids->[-1] + $#$ids ],
         'numbered in their order');
+    counted();
     without();
 };
 subtest 'redis' => sub {
@@ -153,6 +161,7 @@ subtest 'redis' => sub {
     is_deeply((api(GET => 'config'))[1]{mdm}{windows_entra_client_ids}, $all,
         'what Redis has is what the node shows');
     is(scalar @$all, @base + $clients * $each, 'all of it');
+    counted();
     without();
 };
 

@@ -168,6 +168,21 @@ $notice{$_}++ for map { my $log = $_->error_log;
     split /\n/, $log } @nodes;
 is_deeply(\%notice, { %$told, %of_redis }, 'a notice each');
 
+# one ID that all of them count up, which is right only if each change is of
+# the lists that were read
+
+patch([ guid(0x10000) ], undef, port => $ports[0]);
+@pids = map { my $n = $_;
+    child(sub { count_up(10, port => $ports[ $n % @ports ]) }) } 1 .. 6;
+is(scalar(grep { waitpid($_, 0); $? } @pids), 0, 'they count');
+is_deeply($redis->cmd(SMEMBERS => $clients), [ guid(0x10000 + 60) ],
+    'to sixty');
+patch(\@expected, undef, port => $ports[0]);
+for my $port (@ports) {
+    wait_for { @{ (api(GET => 'config', port => $port))[1]{mdm}
+        {windows_entra_client_ids} } == @expected };
+}
+
 # what is in force is so everywhere
 
 for my $n (0 .. $#nodes) {

@@ -24,7 +24,7 @@ use Test::More;
 use EntraMDM::HTTP;
 
 our @EXPORT = qw(api api_conf api_map api_location lists guid is_lists error_is
-    patch json);
+    patch json count_up);
 our $Location = '/entra-mdm/api/';
 
 my $JSON = JSON::PP->new->utf8->canonical;
@@ -96,6 +96,23 @@ sub lists {
 
 sub patch { my ($clients, $tenants, %o) = @_;
     return api(PATCH => 'config', lists($clients, $tenants), %o);
+}
+
+# So many times: reads the one client ID there is, and puts the next in its
+# place, unless somebody was faster.  What each change does to a list, another
+# may do as well; a count is right only if each was of what had been read.
+
+sub count_up {
+    my ($times, @to) = @_;
+
+    while ($times) {
+        my (undef, $json, $r) = api(GET => 'config', @to);
+        my ($n) = $json->{mdm}{windows_entra_client_ids}[0] =~ /^(\w{8})-/;
+        my ($status) = patch([ guid(1 + hex $n) ], undef, @to,
+            match => $r->header('ETag'));
+        $times-- if $status == 200;
+        die "status $status\n" if $status != 200 && $status != 412;
+    }
 }
 
 # The n-th of many GUIDs, in ascending order.
