@@ -234,10 +234,13 @@ ngx_http_entra_mdm_patch_later(ngx_http_entra_mdm_patch_t *patch,
 }
 
 
-void
+ngx_int_t
 ngx_http_entra_mdm_patch_apply(ngx_http_entra_mdm_patch_t *patch)
 {
+    size_t                 size;
+    uint32_t              *upper;
     ngx_uint_t             i;
+    entra_set_t           *to;
     entra_config_patch_t  *named;
 
     named = &patch->named;
@@ -253,12 +256,29 @@ ngx_http_entra_mdm_patch_apply(ngx_http_entra_mdm_patch_t *patch)
             continue;
         }
 
-        entra_set_keep_typed(&named->list[i], named->upper[i],
-                             &patch->from.list[i].ids);
+        to = &patch->to.list[i].ids;
+        *to = named->list[i];
 
-        patch->to.list[i].ids = named->list[i];
+        /* of this try: the next one begins with what the client typed */
+
+        if (to->count) {
+            size = to->count * sizeof(uint32_t);
+
+            upper = ngx_palloc(patch->lists, size);
+            if (upper == NULL) {
+                return NGX_ERROR;
+            }
+
+            ngx_memcpy(upper, to->upper, size);
+            to->upper = upper;
+
+            entra_set_keep_typed(to, upper, &patch->from.list[i].ids);
+        }
+
         patch->changed |= 1u << i;
     }
+
+    return NGX_OK;
 }
 
 

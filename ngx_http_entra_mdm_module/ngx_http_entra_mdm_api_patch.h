@@ -65,9 +65,9 @@ ngx_int_t ngx_http_entra_mdm_patch_match(ngx_http_entra_mdm_patch_t *patch);
 
 /*
  * patch->to and patch->changed out of patch->from.  Who was on a list stays as
- * typed: another spelling is no change.
+ * typed: another spelling is no change.  NGX_ERROR: no memory.
  */
-void ngx_http_entra_mdm_patch_apply(ngx_http_entra_mdm_patch_t *patch);
+ngx_int_t ngx_http_entra_mdm_patch_apply(ngx_http_entra_mdm_patch_t *patch);
 
 /* answers; what the request is to be finalized with */
 ngx_int_t ngx_http_entra_mdm_patch_send(ngx_http_entra_mdm_patch_t *patch,

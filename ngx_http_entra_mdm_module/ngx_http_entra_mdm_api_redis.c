@@ -492,12 +492,14 @@ ngx_http_entra_mdm_store_decide(ngx_http_entra_mdm_store_t *store)
         return;
     }
 
+    if (rc == NGX_OK) {
+        rc = ngx_http_entra_mdm_patch_apply(patch);
+    }
+
     if (rc != NGX_OK) {
         ngx_http_entra_mdm_store_no_memory(store);
         return;
     }
-
-    ngx_http_entra_mdm_patch_apply(patch);
 
     store->lists = store->lost ? (1u << ENTRA_LISTS) - 1 : patch->changed;
 

@@ -108,7 +108,10 @@ ngx_http_entra_mdm_patch_zone(ngx_http_entra_mdm_patch_t *patch)
         return;
     }
 
-    ngx_http_entra_mdm_patch_apply(patch);
+    if (ngx_http_entra_mdm_patch_apply(patch) != NGX_OK) {
+        ngx_http_entra_mdm_patch_done(patch, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
 
     rc = NGX_OK;
 

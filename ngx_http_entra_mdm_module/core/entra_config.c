@@ -191,7 +191,6 @@ entra_config_ids(entra_config_reader_t *reader, entra_lists_e which,
     }
 
     reader->patch->lists |= 1u << which;
-    reader->patch->upper[which] = upper;
     reader->patch->list[which] = entra_set_build_typed(entries, count, ids,
                                                        upper);
 }

@@ -42,7 +42,6 @@ typedef struct {
 typedef struct {
     unsigned               lists;       /* named: bits, 1 << ENTRA_..._IDS */
     entra_set_t            list[ENTRA_LISTS];
-    uint32_t              *upper[ENTRA_LISTS];  /* of these, to be changed */
 
     entra_config_error_t  *errors;
     size_t                 nerrors;     /* at most ENTRA_CONFIG_MAX_ERRORS */

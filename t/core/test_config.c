@@ -76,7 +76,7 @@ show_lists(const entra_config_patch_t *patch)
 
         for (n = 0; n < patch->list[i].count; n++) {
             (void) entra_guid_write_typed(&patch->list[i].ids[n],
-                                          patch->upper[i][n], guid);
+                                          patch->list[i].upper[n], guid);
             text = pool_text(&pool, "%s%.*s\n", text, ENTRA_GUID_LEN, guid);
         }
     }

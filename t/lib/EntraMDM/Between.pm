@@ -8,8 +8,9 @@ package EntraMDM::Between;
 #   $between->says(undef, 3);           # closes at the third command
 #   $between->mutes;                    # honest, but lets no message through
 #   $between->mutes(SSCAN => sub { }, EXISTS => sub { });
+#   $between->before(EXEC => sub { });  # honest, and so on
 #
-# The latter calls the first function, in a process of its own, before the
+# The last two call the first function, in a process of its own, before the
 # first SSCAN goes on, then the second before the next EXISTS.  says() also
 # takes a function that is given a command, a list of words, and answers it.
 #
@@ -43,6 +44,11 @@ sub honest { my ($self) = @_; return $self->run(0) }
 sub mutes {
     my ($self, @before) = @_;
     return $self->run(0, undef, 1, @before);
+}
+
+sub before {
+    my ($self, @before) = @_;
+    return $self->run(0, undef, 0, @before);
 }
 
 sub says {
