@@ -24,21 +24,10 @@ static void ngx_http_entra_mdm_store_decide(ngx_http_entra_mdm_store_t *store);
 /*** the end ***/
 
 
-static void
-ngx_http_entra_mdm_store_close(ngx_http_entra_mdm_store_t *store)
-{
-    ngx_http_entra_mdm_session_close(&store->session);
-
-    if (store->deadline.timer_set) {
-        ngx_del_timer(&store->deadline);
-    }
-}
-
-
 void
 ngx_http_entra_mdm_store_done(ngx_http_entra_mdm_store_t *store, ngx_int_t rc)
 {
-    ngx_http_entra_mdm_store_close(store);
+    ngx_http_entra_mdm_session_close(&store->session);
     ngx_http_entra_mdm_patch_done(store->patch, rc);
 }
 
@@ -123,16 +112,6 @@ ngx_http_entra_mdm_store_failed(ngx_http_entra_mdm_session_t *session,
 }
 
 
-static void
-ngx_http_entra_mdm_store_deadline(ngx_event_t *ev)
-{
-    ngx_http_entra_mdm_store_t *store = ev->data;
-
-    ngx_http_entra_mdm_session_close(&store->session);
-    ngx_http_entra_mdm_store_failed(&store->session, "it takes too long");
-}
-
-
 ngx_int_t
 ngx_http_entra_mdm_patch_redis_gone(ngx_http_entra_mdm_patch_t *patch)
 {
@@ -140,7 +119,7 @@ ngx_http_entra_mdm_patch_redis_gone(ngx_http_entra_mdm_patch_t *patch)
         return NGX_AGAIN;
     }
 
-    ngx_http_entra_mdm_store_close(patch->store);
+    ngx_http_entra_mdm_session_close(&patch->store->session);
 
     return NGX_OK;
 }
@@ -574,7 +553,7 @@ ngx_http_entra_mdm_store_wait(ngx_http_entra_mdm_store_t *store)
     }
 
     /* closed: a worker that is to go waits for nothing but the timer */
-    ngx_http_entra_mdm_store_close(store);
+    ngx_http_entra_mdm_session_close(&store->session);
 
     store->state = NGX_HTTP_ENTRA_MDM_STORE_WAITING;
 
@@ -622,10 +601,6 @@ ngx_http_entra_mdm_patch_redis(ngx_http_entra_mdm_patch_t *patch)
     store->patch = patch;
     patch->store = store;
 
-    store->deadline.handler = ngx_http_entra_mdm_store_deadline;
-    store->deadline.data = store;
-    store->deadline.log = patch->log;
-
     session = &store->session;
 
     session->redis = patch->policy->redis;
@@ -633,8 +608,6 @@ ngx_http_entra_mdm_patch_redis(ngx_http_entra_mdm_patch_t *patch)
     session->failed = ngx_http_entra_mdm_store_failed;
     session->data = store;
     session->log = patch->log;
-
-    ngx_add_timer(&store->deadline, 3 * session->redis->timeout + 1000);
 
     ngx_http_entra_mdm_patch_post(patch, ngx_http_entra_mdm_store_begin);
 }

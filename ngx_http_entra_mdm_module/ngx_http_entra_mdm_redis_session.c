@@ -136,9 +136,32 @@ ngx_http_entra_mdm_session_found(ngx_http_entra_mdm_redis_where_t *where,
 }
 
 
+static void
+ngx_http_entra_mdm_session_deadline(ngx_event_t *ev)
+{
+    ngx_http_entra_mdm_session_t *session = ev->data;
+
+    char  text[64];
+
+    *ngx_snprintf((u_char *) text, sizeof(text) - 1,
+                  "it takes longer than %M ms in all",
+                  ngx_http_entra_mdm_session_time(session->redis))
+        = '\0';
+
+    ngx_http_entra_mdm_session_fail(session, text);
+}
+
+
 void
 ngx_http_entra_mdm_session_open(ngx_http_entra_mdm_session_t *session)
 {
+    session->deadline.handler = ngx_http_entra_mdm_session_deadline;
+    session->deadline.data = session;
+    session->deadline.log = session->log;
+
+    ngx_add_timer(&session->deadline,
+                  ngx_http_entra_mdm_session_time(session->redis));
+
     session->where.redis = session->redis;
     session->where.handler = ngx_http_entra_mdm_session_found;
     session->where.data = session;
@@ -158,6 +181,10 @@ ngx_http_entra_mdm_session_close(ngx_http_entra_mdm_session_t *session)
 {
     ngx_http_entra_mdm_redis_find_cancel(&session->where);
     ngx_http_entra_mdm_redis_close(&session->conn);
+
+    if (session->deadline.timer_set) {
+        ngx_del_timer(&session->deadline);
+    }
 }
 
 

@@ -1,5 +1,7 @@
 /*
- * One short connection for a few commands, which any worker may open.
+ * One short connection for a few commands, which any worker may open.  Each
+ * step may take the timeout of "redis"; all together, wherever they lead, what
+ * ngx_http_entra_mdm_session_time() says.
  */
 
 #ifndef NGX_HTTP_ENTRA_MDM_REDIS_SESSION_H
@@ -36,11 +38,18 @@ struct ngx_http_entra_mdm_session_s {
 
     ngx_http_entra_mdm_redis_where_t       where;
     ngx_http_entra_mdm_redis_conn_t        conn;
+    ngx_event_t                            deadline;
     ngx_uint_t                             tries;   /* of places */
     ngx_uint_t                             moves;
     ngx_uint_t                             answered;    /* unsigned  :1; */
 };
 
+
+static ngx_inline ngx_msec_t
+ngx_http_entra_mdm_session_time(const ngx_http_entra_mdm_redis_t *redis)
+{
+    return 3 * redis->timeout + 1000;
+}
 
 /* handlers may be called before this returns */
 void ngx_http_entra_mdm_session_open(ngx_http_entra_mdm_session_t *session);
