@@ -123,13 +123,13 @@ ngx_http_entra_mdm_activities_trim(ngx_http_entra_mdm_activities_t *activities)
 
 
 void
-ngx_http_entra_mdm_activities_note(ngx_http_entra_mdm_policy_t *policy,
-    ngx_uint_t lists, const entra_set_t *from, const entra_set_t *to,
+ngx_http_entra_mdm_activities_add(
+    ngx_http_entra_mdm_activities_t *activities, ngx_uint_t lists,
+    const entra_set_t *from, const entra_set_t *to,
     const ngx_http_entra_mdm_author_t *author)
 {
-    size_t                            n, skip;
-    ngx_uint_t                        i;
-    ngx_http_entra_mdm_activities_t  *activities;
+    size_t      n, skip;
+    ngx_uint_t  i;
 
     n = 0;
 
@@ -138,14 +138,6 @@ ngx_http_entra_mdm_activities_note(ngx_http_entra_mdm_policy_t *policy,
             n += entra_set_differences(&from[i], &to[i]);
         }
     }
-
-    if (n == 0) {
-        return;
-    }
-
-    activities = ngx_http_entra_mdm_activities(policy);
-
-    ngx_http_entra_mdm_zone_lock(policy);
 
     skip = activities->last + n;
     skip -= ngx_min(skip, activities->room);
@@ -158,10 +150,6 @@ ngx_http_entra_mdm_activities_note(ngx_http_entra_mdm_policy_t *policy,
     }
 
     ngx_http_entra_mdm_activities_trim(activities);
-
-    ngx_http_entra_mdm_zone_unlock(policy);
-
-    ngx_http_entra_mdm_activities_log(policy, lists, from, to, author);
 }
 
 

@@ -36,10 +36,10 @@ struct ngx_http_entra_mdm_activities_s {
 
 /* who made a change */
 
-typedef struct {
+struct ngx_http_entra_mdm_author_s {
     ngx_str_t                     actor;
     ngx_str_t                     role;
-} ngx_http_entra_mdm_author_t;
+};
 
 
 /* at the birth of a zone; NULL: it is too small */
@@ -47,14 +47,15 @@ ngx_http_entra_mdm_activities_t *ngx_http_entra_mdm_activities_create(
     ngx_slab_pool_t *shpool);
 
 /*
- * Notes how the lists named (bits) have changed: in the zone at once, in
- * error.log bit by bit, so that a long list holds up nobody.
+ * Adds how the lists named (bits) have changed to the ring; under the zone's
+ * mutex, within the publication of the change.
  */
-void ngx_http_entra_mdm_activities_note(ngx_http_entra_mdm_policy_t *policy,
-    ngx_uint_t lists, const entra_set_t *from, const entra_set_t *to,
+void ngx_http_entra_mdm_activities_add(
+    ngx_http_entra_mdm_activities_t *activities, ngx_uint_t lists,
+    const entra_set_t *from, const entra_set_t *to,
     const ngx_http_entra_mdm_author_t *author);
 
-/* only the notices in error.log */
+/* the notices in error.log, bit by bit, so that a long list holds up nobody */
 void ngx_http_entra_mdm_activities_log(ngx_http_entra_mdm_policy_t *policy,
     ngx_uint_t lists, const entra_set_t *from, const entra_set_t *to,
     const ngx_http_entra_mdm_author_t *author);

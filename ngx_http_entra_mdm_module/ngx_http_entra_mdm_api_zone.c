@@ -56,12 +56,14 @@ ngx_http_entra_mdm_patch_publish(ngx_http_entra_mdm_patch_t *patch,
     change.source = NGX_HTTP_ENTRA_MDM_FROM_STATE;
     change.expects = 1;
     change.expected = generation;
+    change.author = &patch->author;
+    change.was = was;
 
     rc = ngx_http_entra_mdm_lists_publish(patch->policy, &change, patch->log);
 
     if (rc == NGX_OK) {
-        ngx_http_entra_mdm_activities_note(patch->policy, patch->changed, was,
-                                           change.list, &patch->author);
+        ngx_http_entra_mdm_activities_log(patch->policy, patch->changed, was,
+                                          change.list, &patch->author);
     }
 
     return rc;

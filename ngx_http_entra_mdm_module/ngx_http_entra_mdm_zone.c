@@ -8,7 +8,7 @@
 /* as much is copied under the mutex, at a time: some ten microseconds */
 #define PIECE  (64 * 1024)
 
-/* seconds until new workers have taken over, or it is clear that none will */
+/* seconds until new workers have taken over, or the master has died of it */
 #define MOVING  30
 
 
@@ -466,6 +466,14 @@ ngx_http_entra_mdm_end(ngx_http_entra_mdm_writer_t *writer,
         }
 
         zone->lists_generation += news->lists;
+
+        /* a zone that takes over has both, or neither */
+
+        if (change->author) {
+            ngx_http_entra_mdm_activities_add(zone->activities, change->lists,
+                                              change->was, change->list,
+                                              change->author);
+        }
     }
 
     ngx_http_entra_mdm_zone_unlock(writer->policy);

@@ -35,6 +35,7 @@
 
 typedef struct ngx_http_entra_mdm_activities_s
     ngx_http_entra_mdm_activities_t;
+typedef struct ngx_http_entra_mdm_author_s  ngx_http_entra_mdm_author_t;
 typedef struct ngx_http_entra_mdm_refusals_s  ngx_http_entra_mdm_refusals_t;
 
 
@@ -221,6 +222,10 @@ typedef struct {
     /* only if the lists are those of that generation */
     ngx_uint_t                    expects;      /* unsigned  expects:1; */
     ngx_atomic_uint_t             expected;
+
+    /* activities that come with it: by whom, and what the lists were; or NULL */
+    const ngx_http_entra_mdm_author_t  *author;
+    const entra_set_t                  *was;
 } ngx_http_entra_mdm_change_t;
 
 
