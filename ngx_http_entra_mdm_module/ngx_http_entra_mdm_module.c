@@ -497,6 +497,8 @@ ngx_http_entra_mdm_init_module(ngx_cycle_t *cycle)
 
     for (i = 0; i < emmcf->policies.nelts; i++) {
 
+        ngx_http_entra_mdm_zone_done(policy[i]);
+
         left = ngx_http_entra_mdm_zone(policy[i])->lists_left;
 
         ngx_http_entra_mdm_keys_init(cycle, policy[i]);

@@ -79,6 +79,8 @@ typedef struct {
     ngx_uint_t                    device_token_pass;    /* unsigned  :1 */
 
     ngx_shm_zone_t               *zone;
+    ngx_shm_zone_t               *replaces;     /* of another size, or NULL;
+                                                   until the reload is done */
     ngx_uint_t                    dry_run_locations;
 
     ngx_uint_t                    api;          /* unsigned  api:1; */

@@ -235,6 +235,9 @@ typedef struct {
 ngx_int_t ngx_http_entra_mdm_zone_add(ngx_conf_t *cf,
     ngx_http_entra_mdm_policy_t *policy, size_t size);
 
+/* the configuration has come into force, and the zone with it */
+void ngx_http_entra_mdm_zone_done(ngx_http_entra_mdm_policy_t *policy);
+
 /* what a zone must have for two snapshots with so many IDs and bytes of keys */
 size_t ngx_http_entra_mdm_zone_needed(size_t ids, size_t text);
 

@@ -60,18 +60,57 @@ ngx_http_entra_mdm_zone_fits(ngx_http_entra_mdm_policy_t *policy, size_t size,
 }
 
 
+/*
+ * The configuration goes.  If that is before it has come into force, the old
+ * one stays, and its workers may change its lists again.
+ */
+
+static void
+ngx_http_entra_mdm_zone_cleanup(void *data)
+{
+    ngx_http_entra_mdm_policy_t *policy = data;
+
+    ngx_http_entra_mdm_policy_t  old;
+
+    if (policy->replaces == NULL) {
+        return;
+    }
+
+    ngx_memzero(&old, sizeof(ngx_http_entra_mdm_policy_t));
+
+    old.zone = policy->replaces;
+
+    ngx_http_entra_mdm_zone_lock(&old);
+    ngx_http_entra_mdm_zone(&old)->moved = 0;
+    ngx_http_entra_mdm_zone_unlock(&old);
+}
+
+
+void
+ngx_http_entra_mdm_zone_done(ngx_http_entra_mdm_policy_t *policy)
+{
+    policy->replaces = NULL;
+}
+
+
 ngx_int_t
 ngx_http_entra_mdm_zone_add(ngx_conf_t *cf,
     ngx_http_entra_mdm_policy_t *policy, size_t size)
 {
-    ngx_str_t  name;
+    ngx_str_t            name;
+    ngx_pool_cleanup_t  *cln;
 
     name.len = sizeof("entra_mdm:") - 1 + policy->name.len;
 
     name.data = ngx_pnalloc(cf->pool, name.len);
-    if (name.data == NULL) {
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+
+    if (name.data == NULL || cln == NULL) {
         return NGX_ERROR;
     }
+
+    cln->handler = ngx_http_entra_mdm_zone_cleanup;
+    cln->data = policy;
 
     ngx_sprintf(name.data, "entra_mdm:%V", &policy->name);
 
@@ -182,6 +221,8 @@ ngx_http_entra_mdm_zone_take_over(ngx_http_entra_mdm_policy_t *policy,
     from = ngx_http_entra_mdm_zone(&old);
 
     /* what its workers were told to change from here on would be lost */
+
+    policy->replaces = shm_zone;
 
     ngx_http_entra_mdm_zone_lock(&old);
     from->moved = ngx_time();

@@ -9,6 +9,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use IO::Socket::INET;
 use Socket qw(SOL_SOCKET SO_LINGER);
 use Test::More;
 
@@ -110,5 +111,33 @@ for my $case ([ 'the same zone', '', 200 ],
 
 is(scalar @{ (api(GET => 'activities'))[1]{activities} }, 2, 'two activities');
 is((patch([], undef))[0], 200, 'the new workers change it');
+
+
+# reloads with another zone that fail: the old workers go on at once
+
+my @kept = map { guid($_) } 1 .. 10_000;
+my $taken = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1,
+    LocalPort => $t->port('taken')) or die;
+my $n = 0;
+
+is((patch(\@kept, undef))[0], 200, 'many IDs');
+for my $case (
+    [ 'a port that is taken', conf('zone 5m;')
+        . 'server { listen 127.0.0.1:%%PORT_taken%%; }',
+        qr/still could not bind/ ],
+    [ 'a zone that is too small', conf('zone 512k;'),
+        qr/needs \d+: raise "zone"/ ])
+{
+    my ($name, $conf, $why) = @$case;
+
+    $t->mark;
+    $t->expect_log($_) for $why, qr/ bind\(\) to /;
+    ok(!$t->reload(http => $conf), "$name: no reload");
+    ok($t->wait_for_log($why), "$name: told");
+
+    ok((wait_for {
+        (patch([ @kept, guid(++$n, 1) ], undef))[0] == 200;
+    } 10), "$name: the lists are changed as ever");
+}
 
 $t->done;
