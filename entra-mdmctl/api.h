@@ -16,6 +16,7 @@ typedef struct {
     const char  *source;
     long long    generation;
     bool         gitops_mode;
+    bool         in_force;
 } ctl_config_t;
 
 

@@ -79,7 +79,8 @@ ctl_get_json(const ctl_config_t *config, entra_lists_e which)
     ctl_say("  },");
     ctl_say("  \"generation\": %lld,", config->generation);
     ctl_say("  \"gitops_mode\": %s,", config->gitops_mode ? "true" : "false");
-    ctl_say("  \"source\": \"%s\"", config->source);
+    ctl_say("  \"source\": \"%s\",", config->source);
+    ctl_say("  \"in_force\": %s", config->in_force ? "true" : "false");
     ctl_say("}");
 }
 
@@ -108,6 +109,12 @@ ctl_get(const ctl_options_t *options, char **arguments)
     if (strcmp(config.source, "lost") == 0) {
         ctl_warn("Redis has lost its data: these are the lists from before, "
                  "and any change confirms them");
+    }
+
+    if (!config.in_force) {
+        ctl_warn("these lists are not in force on this node: Redis has not "
+                 "confirmed them for longer than \"max_stale\", or they were "
+                 "never read");
     }
 
     if (options->json) {

@@ -512,6 +512,29 @@ ngx_http_entra_mdm_store_held(ngx_http_entra_mdm_store_t *store)
 }
 
 
+/* what was asked for is so in Redis, but requests do not see it */
+
+static void
+ngx_http_entra_mdm_store_behind(ngx_http_entra_mdm_store_t *store)
+{
+    char       text[256];
+    ngx_int_t  rc;
+
+    *ngx_snprintf((u_char *) text, sizeof(text) - 1,
+                  "Redis has these lists now, but this node has not read them "
+                  "within %d ms: they are not in force here yet", MAX_WAIT)
+        = '\0';
+
+    ngx_log_error(NGX_LOG_WARN, store->patch->log, 0,
+                  "entra_mdm: a change of policy \"%V\": %s",
+                  &store->patch->policy->name, text);
+
+    rc = ngx_http_entra_mdm_patch_error(store->patch,
+                                        NGX_HTTP_SERVICE_UNAVAILABLE, text);
+    ngx_http_entra_mdm_store_done(store, rc);
+}
+
+
 static void
 ngx_http_entra_mdm_store_look(ngx_event_t *ev)
 {
@@ -529,10 +552,8 @@ ngx_http_entra_mdm_store_look(ngx_event_t *ev)
             return;
         }
 
-        ngx_log_error(NGX_LOG_WARN, patch->log, 0,
-                      "entra_mdm: a change of policy \"%V\" is in Redis, but "
-                      "this node has not read it within %d ms",
-                      &patch->policy->name, MAX_WAIT);
+        ngx_http_entra_mdm_store_behind(store);
+        return;
     }
 
     rc = ngx_http_entra_mdm_patch_send(patch, &patch->to, store->generation);

@@ -105,8 +105,11 @@ ngx_http_entra_mdm_status_lists(ngx_http_entra_mdm_text_t *text,
 
     ngx_http_entra_mdm_snapshot(policy, &snapshot);
 
-    ngx_http_entra_mdm_text(text, "\"source\":\"%s\",\"lists\":{",
-                            ngx_http_entra_mdm_api_source(policy));
+    ngx_http_entra_mdm_text(text, "\"source\":\"%s\",\"in_force\":%s,"
+                            "\"lists\":{",
+                            ngx_http_entra_mdm_api_source(policy),
+                            ngx_http_entra_mdm_status_bool(
+                                ngx_http_entra_mdm_lists_in_force(policy)));
 
     for (i = 0; i < ENTRA_LISTS; i++) {
         own = (i == ENTRA_CLIENT_IDS) ? &policy->rules.client_ids

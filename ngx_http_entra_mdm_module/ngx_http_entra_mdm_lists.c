@@ -42,6 +42,27 @@ ngx_http_entra_mdm_lists_live(ngx_http_entra_mdm_policy_t *policy,
 }
 
 
+ngx_uint_t
+ngx_http_entra_mdm_lists_in_force(ngx_http_entra_mdm_policy_t *policy)
+{
+    ngx_uint_t                      i;
+    const entra_lists_t            *lists;
+    ngx_http_entra_mdm_snapshot_t   snapshot;
+
+    ngx_http_entra_mdm_snapshot(policy, &snapshot);
+
+    lists = ngx_http_entra_mdm_lists_live(policy, &snapshot);
+
+    for (i = 0; lists != NULL && i < ENTRA_LISTS; i++) {
+        if (!lists->list[i].known) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 size_t
 ngx_http_entra_mdm_lists_first(ngx_http_entra_mdm_policy_t *policy,
     entra_lists_e which, entra_guid_t *ids, size_t n, size_t *total)

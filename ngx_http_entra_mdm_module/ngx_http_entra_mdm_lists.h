@@ -22,6 +22,13 @@ const entra_lists_t *ngx_http_entra_mdm_lists_live(
     ngx_http_entra_mdm_snapshot_t *snapshot);
 
 /*
+ * 0: one of the live lists is not known, so that a token may be refused for
+ * want of it.
+ */
+ngx_uint_t ngx_http_entra_mdm_lists_in_force(
+    ngx_http_entra_mdm_policy_t *policy);
+
+/*
  * The first n IDs in force, configured ones first, into ids; *total is how
  * many there are.  Returns how many were written.
  */

@@ -84,12 +84,10 @@ ngx_http_entra_mdm_redis_load_end(ngx_http_entra_mdm_redis_load_t *load,
 {
     ngx_http_entra_mdm_redis_load_clear(load);
 
-    if (how == NGX_HTTP_ENTRA_MDM_REDIS_LOADED) {
-        ngx_http_entra_mdm_redis_load_fresh(load);
-
-        if (load->dirty && !load->start.timer_set) {
-            ngx_add_timer(&load->start, COALESCE);
-        }
+    if (how == NGX_HTTP_ENTRA_MDM_REDIS_LOADED
+        && load->dirty && !load->start.timer_set)
+    {
+        ngx_add_timer(&load->start, COALESCE);
     }
 
     /* the owner may stop it now */
@@ -344,6 +342,9 @@ ngx_http_entra_mdm_redis_load_publish(ngx_http_entra_mdm_redis_load_t *load)
         }
     }
 
+    /* in that order: who waits for the latter looks at the former then */
+
+    ngx_http_entra_mdm_redis_load_fresh(load);
     ngx_http_entra_mdm_redis_load_held(load);
 
     ngx_http_entra_mdm_redis_load_end(load, NGX_HTTP_ENTRA_MDM_REDIS_LOADED,

@@ -223,6 +223,7 @@ is_deeply(decode_json($run->{out}), {
     static => { windows_entra_client_ids => [ B, C ],
                 windows_entra_tenant_ids => [] },
     generation => 1, gitops_mode => JSON::PP::false, source => 'state',
+    in_force => JSON::PP::true,
 }, 'both lists as JSON');
 
 $run = ctl($t, 'get', 'tenant-ids', '--json', @fixed);
@@ -239,6 +240,11 @@ $api->set(tenant_ids => [T]);
 $api->says(source => 'lost');
 says('lists that Redis has lost', ctl($t, 'get', 'tenant-ids', @url), 0,
     "${\T}\n", qr/Redis has lost its data/);
+$api->says(source => 'redis', in_force => JSON::PP::false);
+says('lists that are too old', ctl($t, 'get', 'tenant-ids', @url), 0,
+    "${\T}\n", qr/not in force on this node/);
+is(decode_json(ctl($t, 'get', '--json', @url)->{out})->{in_force},
+    JSON::PP::false, 'which JSON says as well');
 $api->says(source => "\e[31m\"");
 is(decode_json(ctl($t, 'get', '--json', @url)->{out})->{source}, 'unknown',
     'a source of no known form');

@@ -4,7 +4,7 @@
  */
 
 import {
-    GUID, has, list, model, now, readOnly, refresh, role, source,
+    GUID, has, inForce, list, model, now, readOnly, refresh, role, source,
     text,
 } from './model.js';
 import {
@@ -97,7 +97,9 @@ function drawNotices()
     const why = model.config ? readOnly() : '';
     const lost = source() === 'lost';
     const state = (model.status && model.status.state) || {};
-    const key = [why, lost, state.failing, model.config && sizes()].join('|');
+    const idle = !inForce();
+    const key = [why, lost, idle, state.failing,
+                 model.config && sizes()].join('|');
 
     if ($('notices').dataset.key === key) {
         return;
@@ -105,6 +107,10 @@ function drawNotices()
     $('notices').dataset.key = key;
     redraw($('notices'), $('main'), () => $('notices').replaceChildren(
         ...(lost && model.config ? [lostNotice()] : []),
+        ...(idle ? [notice('bad', 'These lists are not in force',
+            element('p', {}, 'This node has not heard of Redis for longer '
+                + 'than "max_stale", or never: devices that depend on these '
+                + 'lists are told to try again later.'))] : []),
         ...(state.failing ? [notice('bad', 'The state file cannot be written',
             element('p', {}, 'The lists are in force, but would be lost if '
                 + 'nginx were restarted now. error.log says why; is the disk '
@@ -127,7 +133,8 @@ function lostNotice()
     return notice('bad', 'Redis has lost its data',
         element('p', {}, 'Both lists vanished from Redis together, which looks '
             + 'like a restart without data rather than like a decision. The '
-            + `${sizes()} below stay in force on this node.`),
+            + `${sizes()} below ${inForce() ? 'stay in force' : 'are kept'} `
+            + 'on this node.'),
         element('p', {}, 'Bring the data back (it is noticed at once), or '
             + 'decide here what the lists shall be.'),
         element('div', { className: 'actions' }, allow(keep), allow(drop)));
@@ -270,6 +277,10 @@ function sourceFact({ redis, state })
 {
     const detail = [];
 
+    if (!inForce()) {
+        return fact('Lists', 'bad', 'Not in force',
+                    'Redis has not confirmed them in time.');
+    }
     if (source() === 'lost') {
         return fact('Lists', 'bad', 'Redis has lost its data',
                     'The last known lists stay in force.');

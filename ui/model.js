@@ -291,6 +291,9 @@ async function explain(failure)
             + 'meanwhile, and were loaded again. Nothing was changed by you: '
             + 'please check, and try again.';
 
+    } else if (/not in force here yet/.test(failure.message)) {
+        await refresh(true);
+
     } else if (unknown) {
         await refresh(true);
         failure.message += model.away
@@ -305,6 +308,7 @@ async function explain(failure)
 
 export const source = () => text(model.status && model.status.source)
                      || (model.config ? model.config.source : '');
+export const inForce = () => !model.status || model.status.in_force !== false;
 export const role = () => text(model.status && model.status.role);
 
 /* why nothing can be changed here; '': it can */

@@ -375,6 +375,23 @@ module.exports = [
     },
 
     {
+        name: 'not in force',
+        state: { source: 'redis', in_force: false, client: [A], tenant: [T],
+                 redis: { connected: false } },
+        async run({ page, control, t })
+        {
+            await t.see(page.locator('#notices')
+                .getByText('not in force'), 'told');
+            await t.see(page.locator('#status')
+                .getByText('Not in force'), 'in the status as well');
+            await t.see(page.getByText(A), 'the lists are still shown');
+            await control({ in_force: true });
+            await t.gone(page.locator('#notices').getByText('not in force'),
+                'until they are');
+        },
+    },
+
+    {
         name: 'lost, to an observer',
         user: 'otto',
         state: { source: 'lost', client: [A] },

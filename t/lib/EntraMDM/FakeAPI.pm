@@ -91,7 +91,7 @@ sub initial {
     return {
         policy => 'fleet', role => 'admin', actor => 'anna', gitops => 0,
         client => [], tenant => [], static_client => [], static_tenant => [],
-        generation => 1, source => 'state', redis => undef,
+        generation => 1, source => 'state', in_force => 1, redis => undef,
         state => { written => 3, failed => 0, failing => \0 },
         keys => { usable => \1, count => 8, age_seconds => 720,
                   last_fetch => 'succeeded' },
@@ -262,6 +262,7 @@ sub shown {
         mdm => { map { field($_) => $state->{$_} } @KINDS },
         static => { map { field($_) => $state->{"static_$_"} } @KINDS },
         generation => $state->{generation}, source => $state->{source},
+        in_force => truth($state->{in_force}),
         gitops_mode => truth($state->{gitops}),
     }, ETag => ($state->{weak} ? 'W/' : '') . $self->tag);
 }
@@ -387,7 +388,8 @@ sub status {
         qw(policy source redis state keys decisions refusals);
 
     return {
-        %own, %$who, may_change => truth($self->may_change($who)),
+        %own, %$who, in_force => truth($state->{in_force}),
+        may_change => truth($self->may_change($who)),
         time => stamp(time), lists => {
             generation => $state->{generation},
             map { ; "${_}_ids" => { live => 0 + @{ $state->{$_} },
