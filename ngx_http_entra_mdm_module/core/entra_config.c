@@ -6,7 +6,7 @@
 #include <openssl/evp.h>
 
 #include "entra_config.h"
-#include "entra_json.h"
+#include "entra_json_scan.h"
 
 
 #define MDM  "mdm"
@@ -30,7 +30,20 @@ typedef struct {
     const entra_mem_t      *mem;
     entra_config_patch_t   *patch;
     entra_config_result_t   result;
+    bool                    found;      /* "mdm", and this is it */
+    entra_json_item_t       mdm;
 } entra_config_reader_t;
+
+
+/* a list while it is read */
+
+typedef struct {
+    entra_config_reader_t  *reader;
+    entra_lists_e           which;
+    entra_typed_t          *entries;    /* room for all of them */
+    size_t                  count;
+    bool                    stopped;    /* no string came */
+} entra_config_ids_t;
 
 
 /*** errors ***/
@@ -127,30 +140,72 @@ entra_config_wrong(entra_config_reader_t *reader, const char *prefix,
 /*** reading ***/
 
 
-/* false: an error was noted */
+static void
+entra_config_not_strings(entra_config_reader_t *reader, entra_lists_e which)
+{
+    entra_config_wrong(reader, MDM ".", entra_config_fields[which],
+                       "must be an array of strings");
+}
+
+
+/* of a text that has been read before: it is well-formed */
 
 static bool
-entra_config_id(entra_config_reader_t *reader, entra_lists_e which,
-    const json_t *value, entra_typed_t *entry)
+entra_config_again(entra_config_reader_t *reader, entra_str_t text,
+    entra_json_type_t type, entra_json_item_pt handler, void *data)
 {
-    entra_str_t  text;
-
-    if (!json_is_string(value)) {
-        entra_config_wrong(reader, MDM ".", entra_config_fields[which],
-                           "must be an array of strings");
+    if (entra_json_scan(text, type, reader->mem, handler, data) != ENTRA_OK) {
+        reader->result = ENTRA_CONFIG_NO_MEMORY;
         return false;
     }
 
-    text = entra_json_str(value);
+    return true;
+}
 
-    if (!entra_guid_parse(text, &entry->id)) {
-        entra_config_error(reader, ENTRA_CONFIG_INVALID, entra_lit(MDM "."),
-                           entra_config_fields[which],
-                           entra_config_not_guid[which], text);
-        return false;
+
+static bool
+entra_config_count(void *data, const entra_json_item_t *item)
+{
+    size_t *count = data;
+
+    (void) item;
+
+    (*count)++;
+
+    return true;
+}
+
+
+/* an element of a list that is read */
+
+static bool
+entra_config_id(void *data, const entra_json_item_t *item)
+{
+    entra_config_ids_t *ids = data;
+
+    entra_typed_t  *entry;
+
+    if (ids->stopped) {
+        return true;
     }
 
-    entry->upper = entra_guid_upper(text);
+    if (item->type != ENTRA_JSON_STRING) {
+        /* said once, it is true of all others */
+        entra_config_not_strings(ids->reader, ids->which);
+        ids->stopped = true;
+        return true;
+    }
+
+    entry = &ids->entries[ids->count++];
+
+    if (!entra_guid_parse(item->value, &entry->id)) {
+        entra_config_error(ids->reader, ENTRA_CONFIG_INVALID,
+                           entra_lit(MDM "."), entra_config_fields[ids->which],
+                           entra_config_not_guid[ids->which], item->value);
+        return true;
+    }
+
+    entry->upper = entra_guid_upper(item->value);
 
     return true;
 }
@@ -158,55 +213,59 @@ entra_config_id(entra_config_reader_t *reader, entra_lists_e which,
 
 static void
 entra_config_ids(entra_config_reader_t *reader, entra_lists_e which,
-    const json_t *array)
+    entra_str_t array, size_t count)
 {
-    size_t          i, count;
-    uint32_t       *upper;
-    entra_guid_t   *ids;
-    entra_typed_t  *entries;
+    uint32_t            *upper;
+    entra_guid_t        *guids;
+    entra_config_ids_t   ids;
 
-    count = json_array_size(array);
-
-    ids = entra_alloc(reader->mem, count * sizeof(entra_guid_t));
+    guids = entra_alloc(reader->mem, count * sizeof(entra_guid_t));
     upper = entra_alloc(reader->mem, count * sizeof(uint32_t));
-    entries = entra_alloc(reader->mem, count * sizeof(entra_typed_t));
 
-    if (ids == NULL || upper == NULL || entries == NULL) {
+    ids.reader = reader;
+    ids.which = which;
+    ids.entries = entra_alloc(reader->mem, count * sizeof(entra_typed_t));
+    ids.count = 0;
+    ids.stopped = false;
+
+    if (guids == NULL || upper == NULL || ids.entries == NULL) {
         reader->result = ENTRA_CONFIG_NO_MEMORY;
         return;
     }
 
-    for (i = 0; i < count; i++) {
-        if (!entra_config_id(reader, which, json_array_get(array, i),
-                             &entries[i])
-            && !json_is_string(json_array_get(array, i)))
-        {
-            /* said once, it is true of all others */
-            return;
-        }
-    }
-
-    if (reader->result != ENTRA_CONFIG_OK) {
+    if (!entra_config_again(reader, array, ENTRA_JSON_ARRAY, entra_config_id,
+                            &ids)
+        || reader->result != ENTRA_CONFIG_OK)
+    {
         return;
     }
 
     reader->patch->lists |= 1u << which;
-    reader->patch->list[which] = entra_set_build_typed(entries, count, ids,
-                                                       upper);
+    reader->patch->list[which] = entra_set_build_typed(ids.entries, count,
+                                                       guids, upper);
 }
 
 
 static void
 entra_config_list(entra_config_reader_t *reader, entra_lists_e which,
-    const json_t *value)
+    const entra_json_item_t *item)
 {
-    if (!json_is_array(value)) {
-        entra_config_wrong(reader, MDM ".", entra_config_fields[which],
-                           "must be an array of strings");
+    size_t  count;
+
+    if (item->type != ENTRA_JSON_ARRAY) {
+        entra_config_not_strings(reader, which);
         return;
     }
 
-    if (json_array_size(value) > ENTRA_CONFIG_MAX_IDS) {
+    count = 0;
+
+    if (!entra_config_again(reader, item->value, ENTRA_JSON_ARRAY,
+                            entra_config_count, &count))
+    {
+        return;
+    }
+
+    if (count > ENTRA_CONFIG_MAX_IDS) {
         entra_config_error(reader, ENTRA_CONFIG_TOO_LARGE, entra_lit(MDM "."),
                            entra_config_fields[which],
                            entra_lit("has more than 25000 IDs; larger lists "
@@ -214,81 +273,94 @@ entra_config_list(entra_config_reader_t *reader, entra_lists_e which,
         return;
     }
 
-    entra_config_ids(reader, which, value);
+    entra_config_ids(reader, which, item->value, count);
+}
+
+
+/* a member of "mdm" */
+
+static bool
+entra_config_member(void *data, const entra_json_item_t *item)
+{
+    entra_config_reader_t *reader = data;
+
+    unsigned  i;
+
+    if (reader->result == ENTRA_CONFIG_TOO_LARGE
+        || reader->result == ENTRA_CONFIG_NO_MEMORY)
+    {
+        return true;
+    }
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+        if (entra_str_eq(item->name, entra_config_fields[i])) {
+            entra_config_list(reader, (entra_lists_e) i, item);
+            return true;
+        }
+    }
+
+    entra_config_wrong(reader, MDM ".", item->name, "is not a known field");
+
+    return true;
+}
+
+
+/* a member of the body; what it says counts once all has been read */
+
+static bool
+entra_config_field(void *data, const entra_json_item_t *item)
+{
+    entra_config_reader_t *reader = data;
+
+    if (entra_str_eq(item->name, entra_lit(MDM))) {
+        reader->found = true;
+        reader->mdm = *item;
+        return true;
+    }
+
+    entra_config_wrong(reader, "", item->name, "is not a known field");
+
+    return true;
 }
 
 
 static void
-entra_config_mdm(entra_config_reader_t *reader, json_t *mdm)
+entra_config_mdm(entra_config_reader_t *reader)
 {
-    json_t      *value;
-    unsigned     i;
-    const char  *key;
-
-    if (!json_is_object(mdm)) {
-        entra_config_wrong(reader, MDM, ENTRA_STR_NONE, "must be an object");
-        return;
-    }
-
-    json_object_foreach(mdm, key, value) {
-
-        for (i = 0; i < ENTRA_LISTS; i++) {
-            if (entra_str_eq(entra_str(key), entra_config_fields[i])) {
-                break;
-            }
-        }
-
-        if (i == ENTRA_LISTS) {
-            entra_config_wrong(reader, MDM ".", entra_str(key),
-                               "is not a known field");
-            continue;
-        }
-
-        entra_config_list(reader, (entra_lists_e) i, value);
-
-        if (reader->result == ENTRA_CONFIG_TOO_LARGE
-            || reader->result == ENTRA_CONFIG_NO_MEMORY)
-        {
-            return;
-        }
-    }
-}
-
-
-static void
-entra_config_object(entra_config_reader_t *reader, json_t *object)
-{
-    json_t      *value;
-    const char  *key;
-
-    json_object_foreach(object, key, value) {
-        if (strcmp(key, MDM) != 0) {
-            entra_config_wrong(reader, "", entra_str(key),
-                               "is not a known field");
-        }
-    }
-
-    value = json_object_get(object, MDM);
-
-    if (value == NULL) {
+    if (!reader->found) {
         entra_config_wrong(reader, MDM, ENTRA_STR_NONE, "is missing");
         return;
     }
 
-    entra_config_mdm(reader, value);
+    if (reader->mdm.type != ENTRA_JSON_OBJECT) {
+        entra_config_wrong(reader, MDM, ENTRA_STR_NONE, "must be an object");
+        return;
+    }
+
+    (void) entra_config_again(reader, reader->mdm.value, ENTRA_JSON_OBJECT,
+                              entra_config_member, reader);
 }
 
 
-/*
- * Before anything is made of them: jansson takes a hundred bytes and more for
- * a value of one or two.
- */
+/* looked at before anything is made of them */
 
 static bool
 entra_config_too_many(entra_str_t text)
 {
     bool    string;
     size_t  i, commas;
+
+    commas = 0;
+
+    for (i = 0; i < text.len; i++) {
+        commas += text.data[i] == ',';
+    }
+
+    if (commas < ENTRA_CONFIG_MAX_VALUES) {
+        return false;
+    }
+
+    /* those in strings do not count */
 
     string = false;
     commas = 0;
@@ -314,10 +386,10 @@ entra_config_result_t
 entra_config_parse(entra_str_t text, const entra_mem_t *mem,
     entra_config_patch_t *patch)
 {
-    json_t                 *object;
-    entra_config_reader_t   reader;
+    entra_config_reader_t  reader;
 
     memset(patch, 0, sizeof(entra_config_patch_t));
+    memset(&reader, 0, sizeof(entra_config_reader_t));
 
     reader.mem = mem;
     reader.patch = patch;
@@ -331,11 +403,14 @@ entra_config_parse(entra_str_t text, const entra_mem_t *mem,
         return reader.result;
     }
 
-    switch (entra_json_object(text, &object)) {
-
+    switch (entra_json_scan(text, ENTRA_JSON_OBJECT, mem, entra_config_field,
+                            &reader))
+    {
     case ENTRA_OK:
-        entra_config_object(&reader, object);
-        json_decref(object);
+        if (reader.result != ENTRA_CONFIG_NO_MEMORY) {
+            entra_config_mdm(&reader);
+        }
+
         break;
 
     case ENTRA_INTERNAL:
@@ -343,6 +418,7 @@ entra_config_parse(entra_str_t text, const entra_mem_t *mem,
         break;
 
     default:
+        patch->nerrors = 0;
         entra_config_error(&reader, ENTRA_CONFIG_NOT_JSON, entra_lit("base"),
                            ENTRA_STR_NONE,
                            entra_lit("the body must be a JSON object in which "
