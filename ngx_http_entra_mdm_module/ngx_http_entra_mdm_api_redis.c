@@ -14,8 +14,7 @@
 #include "ngx_http_entra_mdm_api_redis.h"
 
 
-#define LOOK       5                    /* milliseconds between two looks */
-#define MAX_WAIT   2000                 /* for the feed, in milliseconds */
+#define LOOK  5                         /* milliseconds between two looks */
 
 
 static void ngx_http_entra_mdm_store_decide(ngx_http_entra_mdm_store_t *store);
@@ -522,7 +521,8 @@ ngx_http_entra_mdm_store_behind(ngx_http_entra_mdm_store_t *store)
 
     *ngx_snprintf((u_char *) text, sizeof(text) - 1,
                   "Redis has these lists now, but this node has not read them "
-                  "within %d ms: they are not in force here yet", MAX_WAIT)
+                  "within %M ms: they are not in force here yet",
+                  ngx_http_entra_mdm_session_time(store->session.redis))
         = '\0';
 
     ngx_log_error(NGX_LOG_WARN, store->patch->log, 0,
@@ -547,7 +547,9 @@ ngx_http_entra_mdm_store_look(ngx_event_t *ev)
 
     if (!ngx_http_entra_mdm_store_held(store)) {
 
-        if (++patch->tries < MAX_WAIT / LOOK) {
+        if (ngx_current_msec - store->since
+            < ngx_http_entra_mdm_session_time(store->session.redis))
+        {
             ngx_add_timer(&patch->event, LOOK);
             return;
         }
@@ -584,7 +586,7 @@ ngx_http_entra_mdm_store_wait(ngx_http_entra_mdm_store_t *store)
         ngx_http_entra_mdm_store_poke(store);
     }
 
-    patch->tries = 0;
+    store->since = ngx_current_msec;
     patch->event.handler = ngx_http_entra_mdm_store_look;
     patch->event.data = patch;
     patch->event.log = patch->log;

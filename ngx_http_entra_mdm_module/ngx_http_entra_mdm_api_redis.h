@@ -59,6 +59,8 @@ struct ngx_http_entra_mdm_store_s {
     entra_diff_t                       diff;
     size_t                             skip;        /* of the activities */
     ngx_uint_t                         queued;      /* unanswered */
+
+    ngx_msec_t                         since;       /* WAITING */
 };
 
 

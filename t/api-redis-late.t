@@ -24,7 +24,7 @@ use EntraMDM::Token;
 use EntraMDM::Verdict;
 
 my $t = EntraMDM::Nginx->new(workers => 2, http => live_http(
-    'redis redis://127.0.0.1:%%PORT_redis%% timeout=1s max_stale=7s poll=1s;'
+    'redis redis://127.0.0.1:%%PORT_redis%% timeout=1s max_stale=10s poll=1s;'
         . 'zone 4m;', http => api_map() . fleet_policy(
         'redis redis://127.0.0.1:%%PORT_between%% timeout=1s;', 'slow'),
     server => api_location() . 'location /slow/ { entra_mdm_api slow;'
@@ -76,7 +76,7 @@ my $workers = worker_connections();
 my ($feed) = grep { my $pid = $_; grep { $_ == $pid }
     feed_workers($redis->port) } keys %$workers;
 my ($other) = map { $workers->{$_} } grep { $_ != $feed } keys %$workers;
-my $behind = qr/^Redis has these lists now, but this node has not read them within 2000 ms: they are not in force here yet$/;
+my $behind = qr/^Redis has these lists now, but this node has not read them within 4000 ms: they are not in force here yet$/;
 
 kill STOP => $feed;
 error_is('a change', [ on($other, PATCH => lists([ guid(2) ], undef)) ], 503,
@@ -93,7 +93,7 @@ error_is('the same once more, which changes nothing',
 
 # and then these lists are too old
 
-ok((wait_for { !(on($other, 'GET'))[1]{in_force} }), 'not in force any more');
+ok((wait_for { !(on($other, 'GET'))[1]{in_force} } 20), 'not in force any more');
 is($other->request(GET => '/tos', bearer => token(guid(1)))
     ->header('X-Result'), 'lists_unavailable', 'which the gate says as well');
 
@@ -117,7 +117,8 @@ sub shown {
 my $tag = (api(GET => 'config'))[2]->header('ETag');
 is(join(', ', shown()), 'in force, in force', 'config and status');
 $redis->pause;
-ok((wait_for { said(token(guid(1))) eq 'lists_unavailable' }), 'too old');
+ok((wait_for { said(token(guid(1))) eq 'lists_unavailable' } 20),
+    'too old');
 is(join(', ', shown()), 'not in force, not in force', 'which both say');
 (undef, $json, my $r) = api(GET => 'config');
 is_lists('the last lists are shown', [ guid(1) ], [], $json);
