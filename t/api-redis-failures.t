@@ -29,7 +29,7 @@ sub http {
 }
 
 my $t = EntraMDM::Nginx->new(workers => 2,
-    http => http('%%PORT_line%% poll=1s timeout=1s'));
+    http => http('%%PORT_line%% poll=1s timeout=4s'));
 my $redis = EntraMDM::Redis->new($t, 'redis', acl => <<'EOC');
 user default on nopass ~* &* +@all
 user polls on >polls ~* &* +@all -client|tracking
