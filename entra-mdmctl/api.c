@@ -201,7 +201,7 @@ ctl_api_read(const ctl_answer_t *answer, ctl_config_t *config)
     config->generation = json_integer_value(json_object_get(object,
                                                             "generation"));
     config->gitops_mode = json_is_true(json_object_get(object, "gitops_mode"));
-    config->in_force = json_is_true(json_object_get(object, "in_force"));
+    config->in_force = !json_is_false(json_object_get(object, "in_force"));
     config->etag = answer->etag;
 
     json_decref(object);

@@ -79,8 +79,13 @@ ctl_get_json(const ctl_config_t *config, entra_lists_e which)
     ctl_say("  },");
     ctl_say("  \"generation\": %lld,", config->generation);
     ctl_say("  \"gitops_mode\": %s,", config->gitops_mode ? "true" : "false");
-    ctl_say("  \"source\": \"%s\",", config->source);
-    ctl_say("  \"in_force\": %s", config->in_force ? "true" : "false");
+    ctl_say("  \"source\": \"%s\"%s", config->source,
+            config->in_force ? "" : ",");
+
+    if (!config->in_force) {
+        ctl_say("  \"in_force\": false");
+    }
+
     ctl_say("}");
 }
 

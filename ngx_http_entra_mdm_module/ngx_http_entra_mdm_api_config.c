@@ -123,11 +123,11 @@ ngx_http_entra_mdm_config_send(ngx_http_request_t *r,
     ngx_http_entra_mdm_config_lists(&text, &policy->rules.client_ids,
                                     &policy->rules.tenant_ids);
     ngx_http_entra_mdm_text(&text, ",\"generation\":%uA,\"gitops_mode\":%s,"
-                            "\"source\":\"%s\",\"in_force\":%s}\n",
+                            "\"source\":\"%s\"%s}\n",
                             generation, emlcf->api_gitops ? "true" : "false",
                             ngx_http_entra_mdm_api_source(policy),
                             ngx_http_entra_mdm_lists_in_force(policy)
-                            ? "true" : "false");
+                            ? "" : ",\"in_force\":false");
 
     return ngx_http_entra_mdm_api_send(r, NGX_HTTP_OK, &text);
 }

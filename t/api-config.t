@@ -117,7 +117,7 @@ sub story {
         static => { windows_entra_client_ids => [CLIENT_V2],
                     windows_entra_tenant_ids => [TENANT] },
         generation => 0, gitops_mode => JSON::PP::false,
-        source => $source{$store}, in_force => JSON::PP::true,
+        source => $source{$store},
     }, 'empty lists, and those of the configuration');
     like($r->body, qr/"windows_entra_client_ids":\[\]/, 'never null');
     is($r->header('Content-Type'), 'application/json', 'JSON');

@@ -223,7 +223,6 @@ is_deeply(decode_json($run->{out}), {
     static => { windows_entra_client_ids => [ B, C ],
                 windows_entra_tenant_ids => [] },
     generation => 1, gitops_mode => JSON::PP::false, source => 'state',
-    in_force => JSON::PP::true,
 }, 'both lists as JSON');
 
 $run = ctl($t, 'get', 'tenant-ids', '--json', @fixed);

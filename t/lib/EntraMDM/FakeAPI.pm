@@ -262,7 +262,7 @@ sub shown {
         mdm => { map { field($_) => $state->{$_} } @KINDS },
         static => { map { field($_) => $state->{"static_$_"} } @KINDS },
         generation => $state->{generation}, source => $state->{source},
-        in_force => truth($state->{in_force}),
+        $state->{in_force} ? () : (in_force => JSON::PP::false),
         gitops_mode => truth($state->{gitops}),
     }, ETag => ($state->{weak} ? 'W/' : '') . $self->tag);
 }
