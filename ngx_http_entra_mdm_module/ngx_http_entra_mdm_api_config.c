@@ -63,10 +63,15 @@ ngx_http_entra_mdm_config_etag(ngx_http_request_t *r,
     u_char           *value;
     ngx_table_elt_t  *h;
 
-    h = ngx_list_push(&r->headers_out.headers);
     value = ngx_pnalloc(r->pool, sizeof(policy->tag) + 2);
+    if (value == NULL) {
+        return NGX_ERROR;
+    }
 
-    if (h == NULL || value == NULL) {
+    /* last: what is pushed is sent, be it with an error page */
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
         return NGX_ERROR;
     }
 
