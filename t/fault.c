@@ -33,6 +33,7 @@ static struct {
     uint64_t  kinds;                    /* 0: nothing goes wrong */
     uint64_t  at;                       /* which of the calls, from 1 on */
     uint64_t  lasting;                  /* and all that follow */
+    uint64_t  pid;                      /* only in that process; 0: in all */
     uint64_t  calls;
     uint64_t  failed;
     uint64_t  site;                     /* in the module, of the first */
@@ -69,8 +70,9 @@ fault_now(int kind, const char *name, const void *site)
     Dl_info   info;
     uint64_t  n;
 
-    if (fault == NULL || !(__atomic_load_n(&fault->kinds, __ATOMIC_ACQUIRE)
-                           & kind))
+    if (fault == NULL
+        || !(__atomic_load_n(&fault->kinds, __ATOMIC_ACQUIRE) & kind)
+        || (fault->pid && fault->pid != (uint64_t) getpid()))
     {
         return 0;
     }

@@ -8,6 +8,7 @@ package EntraMDM::Fault;
 #   $fault->arm(3, 'pool heap');                # the third of these fails
 #   my $what = $fault->disarm;                  # "ngx_palloc at f.c:12", or undef
 #   $fault->arm(3, 'pool heap', 1);             # and all from there on
+#   $fault->arm(3, 'pool heap', 0, $pid);       # those of that process
 #
 #   $fault->each('pool heap', sub { ... });
 #
@@ -24,7 +25,7 @@ use Test::More;
 
 use EntraMDM::File qw(root slurp spew);
 
-use constant { PAGE => 4096, SIZE => 48 + 80 };
+use constant PAGE => 4096;
 
 my %Kinds = (pool => 1, slab => 2, heap => 4, nginx => 8, library => 16,
     system => 32);
@@ -67,11 +68,12 @@ sub link {
 }
 
 sub arm {
-    my ($self, $n, $kinds, $lasting) = @_;
+    my ($self, $n, $kinds, $lasting, $pid) = @_;
     my $bits = 0;
 
     $bits |= $Kinds{$_} // croak "no such kind: $_" for split / /, $kinds;
-    $self->put(pack 'Q6 a80', 0, $n, $lasting ? 1 : 0, 0, 0, 0, '');
+    $self->put(pack 'Q7 a80', 0, $n, $lasting ? 1 : 0, $pid // 0,
+        0, 0, 0, '');
     $self->put(pack 'Q', $bits);
 }
 
@@ -86,7 +88,7 @@ sub disarm {
 
 sub failed {
     my ($self) = @_;
-    my ($failed, $site, $name) = unpack 'x32 Q2 Z80', slurp($self->{file});
+    my ($failed, $site, $name) = unpack 'x40 Q2 Z80', slurp($self->{file});
 
     return undef if !$failed;
     $self->{sites}{$site}++;
