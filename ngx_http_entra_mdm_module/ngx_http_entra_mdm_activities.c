@@ -80,6 +80,7 @@ ngx_http_entra_mdm_activities_write(
 {
     bool                            added;
     uint32_t                        upper;
+    uint64_t                        id;
     entra_diff_t                    diff;
     const entra_guid_t             *guid;
     ngx_http_entra_mdm_activity_t  *activity;
@@ -88,15 +89,16 @@ ngx_http_entra_mdm_activities_write(
 
     while ((guid = entra_diff_next(&diff, &added, &upper)) != NULL) {
 
-        activities->last++;
+        id = activities->last + 1;
 
-        if (activities->last <= skip) {
+        if (id <= skip) {
+            activities->last = id;
             continue;
         }
 
-        activity = &activities->entry[activities->last % activities->room];
+        activity = &activities->entry[id % activities->room];
 
-        activity->id = activities->last;
+        activity->id = id;
         activity->time = ngx_time();
         activity->guid = *guid;
         activity->upper = upper;
@@ -107,6 +109,11 @@ ngx_http_entra_mdm_activities_write(
                             ngx_http_entra_mdm_str(&author->actor));
         entra_activity_text(activity->role, sizeof(activity->role),
                             ngx_http_entra_mdm_str(&author->role));
+
+        /* a worker that is killed leaves no half of one behind */
+
+        ngx_memory_barrier();
+        activities->last = id;
     }
 }
 
