@@ -29,7 +29,7 @@
 #define MIN_BACKOFF   100               /* milliseconds */
 #define MAX_BACKOFF   3000
 #define BROKEN_OFF    1000              /* for one that has just been read */
-#define LOG_INTERVAL  60                /* seconds between like failures */
+#define LOG_INTERVAL  60                /* seconds between lines of one reason */
 #define MAX_MOVES     5
 
 
@@ -108,12 +108,15 @@ static void
 ngx_http_entra_mdm_feed_log_failure(ngx_http_entra_mdm_redis_feed_t *feed,
     const char *why)
 {
+    uint32_t     reason;
     const char  *where;
 
     where = feed->where.place.text[0] ? feed->where.place.text : "nowhere";
+    reason = ngx_crc32_short((u_char *) why, ngx_strlen(why));
 
     if (feed->state == NGX_HTTP_ENTRA_MDM_FEED_FOLLOWING) {
         feed->told = ngx_time();
+        feed->told_reason = reason;
 
         ngx_log_error(NGX_LOG_ERR, feed->log, 0,
                       "entra_mdm: redis \"%s\" of policy \"%V\" lost: %s; the "
@@ -122,11 +125,14 @@ ngx_http_entra_mdm_feed_log_failure(ngx_http_entra_mdm_redis_feed_t *feed,
         return;
     }
 
-    if (feed->told && ngx_time() - feed->told < LOG_INTERVAL) {
+    if (feed->told && ngx_time() - feed->told < LOG_INTERVAL
+        && feed->told_reason == reason)
+    {
         return;
     }
 
     feed->told = ngx_time();
+    feed->told_reason = reason;
 
     ngx_log_error(NGX_LOG_ERR, feed->log, 0,
                   "entra_mdm: redis \"%V\" of policy \"%V\" cannot be used, "

@@ -53,6 +53,7 @@ struct ngx_http_entra_mdm_redis_feed_s {
     ngx_uint_t                         was;         /* connected before */
     ngx_uint_t                         untracked;   /* told so */
     time_t                             told;        /* of a failure */
+    uint32_t                           told_reason; /* a checksum */
 };
 
 
