@@ -556,6 +556,10 @@ ngx_http_entra_mdm_redis_start(ngx_http_entra_mdm_policy_t *policy,
 
     feed = ngx_pcalloc(cycle->pool, sizeof(ngx_http_entra_mdm_redis_feed_t));
     if (feed == NULL) {
+        ngx_log_error(NGX_LOG_ERR, cycle->log, 0,
+                      "entra_mdm: no memory to follow redis of policy \"%V\": "
+                      "the last lists stay in force; reload nginx once there "
+                      "is some", &policy->name);
         return;
     }
 

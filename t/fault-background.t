@@ -95,7 +95,7 @@ $t->settle;
 my $redis = EntraMDM::Redis->new($t, 'redis');
 
 $t->change(workers => 2, events => '', http => live_http(
-    'redis redis://127.0.0.1:%%PORT_redis%% timeout=500ms poll=500ms;'));
+    'redis redis://127.0.0.1:%%PORT_redis%% timeout=500ms poll=5s;'));
 live_start($t);
 let_in($redis, guid(1));
 everywhere(token(guid(1)), 'ok', 'Redis is followed');
@@ -128,13 +128,27 @@ cmp_ok($faults, '>', 10, "lists: $faults faults");
 is(join("\n", @wrong), '', 'lists: the last ones stay, the new ones come');
 is(join(' ', feed_workers($redis->port)), $reader, 'lists: no worker has died');
 everywhere(token(guid($first, 1)), 'ok', 'lists: everywhere');
+
+# nor can its successor begin to read
+
+$t->expect_log(qr/exited on signal 9/);
+$fault->arm(1, 'pool', 1);
+$t->mark;
+kill KILL => $reader;
+ok($t->wait_for_log(qr/no memory to follow redis of policy "fleet": .*reload/),
+    'a new worker without memory says what to do');
+$fault->disarm;
+everywhere(token(guid(1)), 'ok', 'the last lists stay');
+ok($t->reload, 'a reload');
+let_in($redis, guid(2));
+everywhere(token(guid(2)), 'ok', 'has them followed again');
 $t->settle;
 
 
 # changes by the API, which the worker that is asked writes to Redis
 
 $t->change(workers => 1, http => live_http('redis redis://127.0.0.1:'
-    . '%%PORT_redis%% timeout=500ms poll=500ms;', http => api_map(),
+    . '%%PORT_redis%% timeout=500ms poll=5s;', http => api_map(),
     server => api_location()));
 live_start($t);
 ($faults, @wrong) = (0);
