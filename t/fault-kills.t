@@ -120,15 +120,22 @@ my @cases = (
         mint(key(), claims_v2(), header => { kid => 'unknown' })) } ],
 );
 
+# Until time is up, and each of these has been answered.
+
 sub devices {
     my ($until) = @_;
-    my (%wrong, $answers);
+    my (%wrong, %answered, $answers);
 
-    while (time < $until) {
-        $answers += expect(\%wrong, @{ $cases[ rand @cases ] });
+    for (my $n = rand @cases; time < $until || keys %answered < @cases; $n++) {
+        my $case = $cases[ $n % @cases ];
+        return (0, 'no answer but to ' . join ', ', sort keys %answered)
+            if time > $until + 20;
+        next if !expect(\%wrong, @$case);
+        $answers++;
+        $answered{ $case->[0] } = 1;
         sleep 0.002;
     }
-    return ($answers // 0, map { "$_, $wrong{$_} times" } sort keys %wrong);
+    return ($answers, map { "$_, $wrong{$_} times" } sort keys %wrong);
 }
 
 sub killer {
@@ -189,10 +196,9 @@ sub random_kills {
     my $answers = 0;
 
     $answers += shift @$_ for @devices;
-    note("$name: $kills->[0] kills, $n changes, $answers answers");
-    cmp_ok($kills->[0], '>=', SECONDS, "$name: $kills->[0] kills");
+    cmp_ok($kills->[0], '>', 2, "$name: $kills->[0] kills");
     cmp_ok($n, '>', 1, "$name: $n changes");
-    cmp_ok($answers, '>', 10 * SECONDS, "$name: $answers answers");
+    cmp_ok($answers, '>', @cases, "$name: $answers answers");
     is(join("\n", @wrong), '', "$name: what was answered is in force");
     is(join("\n", map { @$_ } @devices), '', "$name: no answer is wrong");
 
