@@ -14,10 +14,10 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Time::HiRes qw(sleep);
 
-use EntraMDM::ApiClient qw(api api_map api_location lists patch);
+use EntraMDM::ApiClient qw(api_map api_location patch);
 use EntraMDM::Backend;
 use EntraMDM::Fault;
-use EntraMDM::File qw(slurp wait_for);
+use EntraMDM::File qw(wait_for);
 use EntraMDM::HTTP;
 use EntraMDM::Live;
 use EntraMDM::Nginx;
@@ -181,14 +181,14 @@ $t->settle;
 
 # the state, saved by worker 0: the file is always whole
 
-my $http = $Headers . fleet_policy('state state/fleet.json;') . api_map() . <<"EOC";
+$t->change(http => $Headers . fleet_policy('state state/fleet.json;')
+    . api_map() . <<"EOC");
     server {
         listen 127.0.0.1:%%PORT_8080%%;
         @{[ api_location() ]}
     }
 EOC
 
-$t->change(http => $http);
 $t->start;
 patch([ guid(0) ], []);
 ok(state_with($t, sub { @{ $_[0]{client_ids} // [] } }), 'a state');

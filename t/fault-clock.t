@@ -30,7 +30,8 @@ use constant HOUR => 3600;
 
 my $t = EntraMDM::Nginx->new(workers => 2, http => $Headers . fleet_policy(
     'state state/fleet.json;', 'fleet',
-    'request=/keys refresh=1h min_interval=1s max_stale=1d') . api_map() . <<"EOC");
+    'request=/keys refresh=1h min_interval=1s max_stale=1d') . api_map()
+    . <<"EOC");
     client_max_body_size 2m;
     server {
         listen 127.0.0.1:%%PORT_8080%%;

@@ -83,7 +83,8 @@ for ([ 'a full disk', \&full, sub { unlink "$dir/filler" or die },
     is((patch([$new], undef))[0], 200, "$name: a change");
     in_force("$name: is in force", $new, 'ok');
     in_force("$name: as is what it took out", $old, 'audience_not_allowed');
-    my $line = $t->wait_for_log(qr/\[error\].*the state "\S+" of policy "fleet"/);
+    my $line = $t->wait_for_log(
+        qr/\[error\].*the state "\S+" of policy "fleet"/);
     like($line, $says, "$name: the log says what is wrong");
     like($line, qr/until the disk and the directory's rights are mended/,
         "$name: and what to do");

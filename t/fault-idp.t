@@ -42,7 +42,7 @@ my $chunk = sprintf "%x\r\n%s\r\n", length $set, $set;
 
 my $broken = qr/broke off|no answer at all|status 50[24]/;
 my %bad = (
-    'resets at once'            => [ [ 'RESET' ], qr/status 502/ ],
+    'resets at once'            => [ ['RESET'], qr/status 502/ ],
     'resets in the status'      => [ [ 'HTTP/1.1 2', 'RESET' ], qr/status 502/ ],
     'resets in the headers'     => [ [ "${status}Content-Le", 'RESET' ],
                                      qr/status 502/ ],
@@ -157,11 +157,16 @@ my @servers = map {
 } @names;
 END { local $?; kill KILL => map { -$_ } grep { $_ } @servers }
 
-$t->change(http => $Headers . join('', map { fleet_policy('zone 512k;',
-        $uri{$_} =~ s/\W//r, "request=/keys$uri{$_} min_interval=1s") } @names)
+sub policy { return $uri{$_[0]} =~ s/\W//r }
+
+my $policies = join '', map { fleet_policy('zone 512k;', policy($_),
+    'request=/keys/' . policy($_) . ' min_interval=1s') } @names;
+
+$t->change(http => $Headers . $policies
+    . fleet_policy('zone 512k;', 'deaf', 'request=/keys/deaf')
     . "proxy_read_timeout 800ms;\nproxy_connect_timeout 800ms;\n"
-    . fleet_policy('zone 512k;', 'deaf', 'request=/keys/deaf') . "server {\nlisten 127.0.0.1:%%PORT_8080%%;\n"
-    . join('', map { my $name = $uri{$_} =~ s/\W//r; <<"EOC" } 'deaf', @names) . "}\n");
+    . "server {\nlisten 127.0.0.1:%%PORT_8080%%;\n"
+    . join('', map { my $name = policy($_); <<"EOC" } 'deaf', @names) . "}\n");
         location = /$name {
             entra_mdm $name;
             proxy_pass http://127.0.0.1:%%PORT_fleet%%;

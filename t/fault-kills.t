@@ -15,9 +15,9 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-use EntraMDM::ApiClient qw(api api_map api_location patch is_lists);
+use EntraMDM::ApiClient qw(api api_map api_location patch);
 use EntraMDM::Backend;
-use EntraMDM::File qw(slurp spew wait_for);
+use EntraMDM::File qw(slurp wait_for);
 use EntraMDM::HTTP;
 use EntraMDM::Live;
 use EntraMDM::Nginx;

@@ -17,7 +17,7 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep);
 
-use EntraMDM::ApiClient qw(api api_map api_location patch);
+use EntraMDM::ApiClient qw(api_map api_location patch);
 use EntraMDM::Between;
 use EntraMDM::File qw(wait_for);
 use EntraMDM::HTTP;
@@ -27,7 +27,8 @@ use EntraMDM::Redis;
 use EntraMDM::Token;
 
 my $t = EntraMDM::Nginx->new(workers => 2);
-my $redis = EntraMDM::Redis->new($t, 'redis', password => secret('open-sesame'));
+my $redis = EntraMDM::Redis->new($t, 'redis',
+    password => secret('open-sesame'));
 my $between = EntraMDM::Between->new($t, 'between', $redis);
 
 $redis->cmd(SELECT => 3);
@@ -42,7 +43,8 @@ everywhere(token(guid(1)), 'ok', 'whole');
 
 # the feed
 
-my @ways = ([ 'breaks off in a list' => "*2\r\n\$1\r\n0\r\n*1\r\n\$36\r\n0000" ],
+my @ways = ([ 'breaks off in a list' =>
+        "*2\r\n\$1\r\n0\r\n*1\r\n\$36\r\n0000" ],
     [ 'says that it is a replica' =>
         "-READONLY You can't write against a read only replica.\r\n" ]);
 

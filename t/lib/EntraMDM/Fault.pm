@@ -6,7 +6,7 @@ package EntraMDM::Fault;
 #
 #   my $fault = EntraMDM::Fault->new($t);       # before $t->start
 #   $fault->arm(3, 'pool heap');                # the third of these fails
-#   my $what = $fault->disarm;                  # "ngx_palloc at f.c:12", or undef
+#   my $what = $fault->disarm;          # "ngx_palloc at f.c:12", or undef
 #   $fault->arm(3, 'pool heap', 1);             # and all from there on
 #   $fault->arm(3, 'pool heap', 0, $pid);       # those of that process
 #
@@ -35,7 +35,7 @@ sub new {
     my ($class, $t) = @_;
     my $self = bless {
         file => $t->dir . '/fault', module => $t->dir . '/fault.so',
-        sites => {},
+        lines => {},
     }, $class;
 
     spew($self->{file}, "\0" x PAGE);
@@ -91,7 +91,6 @@ sub failed {
     my ($failed, $site, $name) = unpack 'x40 Q2 Z80', slurp($self->{file});
 
     return undef if !$failed;
-    $self->{sites}{$site}++;
     return "$name at " . ($self->{lines}{$site} //= $self->line($site));
 }
 
@@ -118,7 +117,7 @@ sub slurp_command {
 }
 
 sub each {
-    my ($self, $kinds, $try, $limit) = @_;
+    my ($self, $kinds, $try) = @_;
     my $sum = 0;
 
     for my $lasting (0, 1) {
@@ -126,7 +125,7 @@ sub each {
             $self->arm($n, $kinds, $lasting);
             my $what = $try->($n, $lasting) // last;
             $sum++;
-            croak "no end of faults, the last was $what" if $n > ($limit // 500);
+            croak "no end of faults, the last was $what" if $n > 500;
         }
     }
     return $sum;
