@@ -79,7 +79,7 @@ my @metrics = map { my ($name, $type, $labels, $help) = @$_;
     [ "`$name`", $type, join(', ', map { "`$_`" } @$labels), $help ]
 } EntraMDM::Metrics::rows();
 
-is(scalar @metrics, 19, 'metrics are found in the code');
+is(scalar @metrics, 20, 'metrics are found in the code');
 is_deeply([ table('metric') ], \@metrics, 'metrics');
 
 
