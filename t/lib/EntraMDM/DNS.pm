@@ -6,6 +6,8 @@ package EntraMDM::DNS;
 #   $dns->answer('redis.test' => [ '127.0.0.1' ]);      # several if more
 #   $dns->answer('redis.test' => undef);                # no such name
 #   $dns->answer('redis.test' => 'silent');             # or: 'failure'
+#
+# Option: address, of its own; 127.0.0.1 if not said.
 
 use strict;
 use warnings;
@@ -23,10 +25,11 @@ my %Code = (failure => 2, none => 3);
 
 
 sub new {
-    my ($class, $t, $name) = @_;
+    my ($class, $t, $name, %o) = @_;
     my $self = bless {
         port => $t->port($name), rules => $t->dir . "/$name.rules",
         log => $t->dir . "/$name.log", names => {}, owner => $$,
+        address => $o{address} // '127.0.0.1',
     }, $class;
 
     spew($self->{log}, '');
@@ -46,7 +49,7 @@ sub queries { return slurp($_[0]{log}) =~ tr/\n// }
 
 sub start {
     my ($self) = @_;
-    my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
+    my $socket = IO::Socket::INET->new(LocalAddr => $self->{address},
         LocalPort => $self->{port}, Proto => 'udp') or croak "dns: $@";
     my $test = $$;
 
