@@ -107,7 +107,7 @@ done_testing();
 sub run_commands {
     my ($block, $name) = @_;
     my $run = $machine->sh($block->{text},
-        typed => "@{[ EntraMDM::Site::PASSWORD ]}\n" x 4);
+        typed => EntraMDM::Site::PASSWORD);
 
     is($run->{code}, $block->{option}{exit} // 0, $name)
         or diag("$block->{text}\n$run->{out}$run->{err}");

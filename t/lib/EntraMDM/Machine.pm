@@ -19,20 +19,27 @@ use strict;
 use warnings;
 
 use Carp qw(croak);
-use Cwd qw(getcwd);
+use Fcntl qw(O_NOCTTY O_RDWR);
 use File::Temp qw(tempdir);
+use IO::Handle;
 use POSIX ();
 use Socket qw(AF_INET SOCK_DGRAM);
+use Time::HiRes qw(sleep);
 
 use EntraMDM::File qw(root slurp spew);
 
-use constant { SIOCSIFFLAGS => 0x8914, IFF_UP => 1 };
+use constant {
+    SIOCSIFFLAGS => 0x8914, IFF_UP => 1,
+    TIOCSPTLCK => 0x40045431, TIOCGPTN => 0x80045430,
+};
 
-my @Unshare = qw(unshare --mount --pid --net --fork --kill-child);
+# a shell buries the orphans, as init would
+my @Unshare = (qw(unshare --mount --pid --net --fork --kill-child),
+    'bash', '-c', '"$@"; exit $?', 'init');
 
 
 sub possible {
-    return $> == 0 && system("@Unshare true 2>/dev/null") == 0;
+    return $> == 0 && system(@Unshare, 'true') == 0;
 }
 
 # Its exit code, and what it wrote to standard output.
@@ -104,22 +111,22 @@ sub port {
 
 
 # A script of bash that ends at the first command that fails, as a login shell
-# of root would run it; variables it exports are there for the next one.  What
-# it reads from a terminal comes from `typed`.
+# of root would run it, at a terminal where the line `typed` is typed; variables
+# it exports are there for the next one.
 
 sub sh {
     my ($self, $script, %o) = @_;
     my $dir = $self->dir;
-    my ($in, $out, $err, $env) = map { "$dir/sh.$_" } qw(in out err env);
+    my ($out, $err, $env) = map { "$dir/sh.$_" } qw(out err env);
 
-    spew($in, $o{typed} // '');
     spew("$dir/sh", "set -eo pipefail\n[ ! -e $env ] || . $env\n$script\n"
         . "export -p >$env\n");
 
+    my ($terminal, $typist) = terminal($o{typed} // '');
     my $pid = fork // croak "fork: $!";
     if (!$pid) {
         POSIX::setsid();
-        open STDIN, '<', $in;
+        open STDIN, '+<', $terminal;
         open STDOUT, '>', $out;
         open STDERR, '>', $err;
         %ENV = (HOME => '/root', LC_ALL => 'C.UTF-8', TERM => 'dumb',
@@ -127,7 +134,33 @@ sub sh {
         exec 'timeout', 300, 'bash', "$dir/sh" or POSIX::_exit(127);
     }
     waitpid $pid, 0;
-    return { code => $? >> 8 || $?, out => slurp($out), err => slurp($err) };
+    my $code = $? >> 8 || $?;
+    kill KILL => $typist;
+    waitpid $typist, 0;
+    return { code => $code, out => slurp($out), err => slurp($err) };
+}
+
+# A terminal, and a process that types the same line again and again: who asks
+# for a password forgets what was typed before.
+
+sub terminal {
+    my ($line) = @_;
+    my ($unlock, $number) = (pack('i', 0), pack 'i', 0);
+
+    sysopen my $master, '/dev/ptmx', O_RDWR | O_NOCTTY or croak "ptmx: $!";
+    ioctl $master, TIOCSPTLCK, $unlock or croak "TIOCSPTLCK: $!";
+    ioctl $master, TIOCGPTN, $number or croak "TIOCGPTN: $!";
+    my $name = '/dev/pts/' . unpack 'i', $number;
+    sysopen my $open, $name, O_RDWR | O_NOCTTY or croak "$name: $!";
+
+    my $pid = fork // croak "fork: $!";
+    return ($name, $pid) if $pid;
+    $master->blocking(0);
+    while (1) {
+        syswrite $master, "$line\n";
+        sysread $master, my $echo, 65536;
+        sleep 0.05;
+    }
 }
 
 1;

@@ -38,7 +38,7 @@ use constant {
     LOGIN    => 'login.microsoftonline.com',
     FOLDER   => '/etc/nginx/entra-mdm',
     STRANGER => '9c9c1111-2222-3333-4444-5555555555c9',
-    PASSWORD => 'secret',
+    PASSWORD => 'hunter2',
 };
 
 my @Names = qw(fleet.example.com mdm-admin.example.com gate.example.com
@@ -69,7 +69,7 @@ sub fleet { return $_[0]{fleet} }
 
 sub sh {
     my ($self, $script) = @_;
-    my $run = $self->{machine}->sh($script, typed => PASSWORD . "\n" x 4);
+    my $run = $self->{machine}->sh($script, typed => PASSWORD);
 
     croak "$script\n$run->{out}$run->{err}" if $run->{code} != 0;
     return $run->{out};
