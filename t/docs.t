@@ -5,7 +5,8 @@
 # its own, from top to bottom, as a reader would.  What stands behind the
 # fence says how; a block that no rule covers fails.
 #
-#   sh                  is run; "exit=N" if it is to fail
+#   sh                  is run; "exit=N" if it is to fail, "http-error" if curl
+#                       is to get an answer that is an error
 #   nginx               nginx -t takes it, in the frame it belongs into; a whole
 #                       gate admits one device and refuses another
 #   text, json, yaml, xml     behind an sh block: what that printed, where "…"
@@ -41,6 +42,8 @@ my %Begins = (
     'docs/fleet.md'           => sub { $_[0]->install },
     'docs/troubleshooting.md' => sub { $_[0]->gate_running; $_[0]->refusals },
 );
+
+my $Any = "\xe2\x80\xa6";               # an ellipsis
 
 my %Rules = (
     sh    => \&run_commands,
@@ -109,33 +112,36 @@ sub run_commands {
     my $run = $machine->sh($block->{text},
         typed => EntraMDM::Site::PASSWORD);
 
-    is($run->{code}, $block->{option}{exit} // 0, $name)
+    my $code = $block->{option}{'http-error'} ? 22 : $block->{option}{exit} // 0;
+
+    is($run->{code}, $code, $name)
         or diag("$block->{text}\n$run->{out}$run->{err}");
-    $printed = $run->{out} . $run->{err};
+    $printed = ($run->{out} . $run->{err}) =~ tr/\r//dr;
+    $printed =~ s/^curl: \(22\) .*\n//mg if $code == 22;
     $site->installed if $block->{text} =~ /\bmake install\b/;
 }
 
 
-# What is run elsewhere: the files say so.
+# What is run elsewhere: the files say so, and not in a comment.
 
 sub run_elsewhere {
     my ($block, $name) = @_;
-    my @files = split /,/, $block->{option}{'run-by'};
+    my $files = $block->{option}{'run-by'};
     my $told = $block->{option}{name};
-    my $text = join "\n", map { tr/ \n/ /sr } map { s/\\\n//gr }
-        map { slurp(root() . "/$_") } @files;
+    my $text = join "\n", map { s/\\\n//gr =~ s/^\s*#.*//mgr =~ tr/ / /sr }
+        map { slurp(root() . "/$_") } split /,/, $files;
 
     if ($told) {
-        like($text, qr/documented \Q$told\E\b/, "$name: run by @files");
-        return;
-    }
-    if ($block->{language} ne 'sh') {
-        like($text, qr/\Q@{[ $page->name ]}/, "$name: checked by @files");
-        return;
-    }
-    for my $command (grep { /^[^#]/ } split /\n/, $block->{text} =~ s/\\\n//gr) {
-        $command =~ tr/ / /s;
-        like($text, qr/\Q$command\E/, "$name: $command: run by @files");
+        ok($text =~ /documented\W+\Q$told\E\b/, "$name: run by $files");
+    } elsif ($block->{language} ne 'sh') {
+        ok($text =~ /\Q@{[ $page->name ]}/, "$name: checked by $files");
+    } else {
+        for my $command (grep { /^[^#]/ }
+            split /\n/, $block->{text} =~ s/\\\n//gr)
+        {
+            $command =~ tr/ / /s;
+            ok($text =~ /\Q$command\E/, "$name: $command: run by $files");
+        }
     }
 }
 
@@ -175,23 +181,25 @@ sub compare {
     } elsif ($block->{language} eq 'json') {
         my ($is, $shown) = map { eval { canonical($_) } // "no JSON: $@$_" }
             $printed, $block->{text};
-        my $pattern = pattern($shown);
-        like($is, qr/\A$pattern\s*\z/, $name);
+        like($is, lines($shown), $name);
     } else {
-        my $pattern = pattern($block->{text} =~ s/\s+\z//r);
-        like($printed, qr/\A\s*$pattern\s*\z/, $name);
+        like("$printed\n" =~ s/\n+\z/\n/r, lines($block->{text}), $name);
     }
 }
 
 # A line of nothing but "…" stands for any lines, or none.
 
-sub pattern {
+sub lines {
     my ($text) = @_;
-    my $any = "\xe2\x80\xa6";
+    my @lines = map { /^\s*$Any$/ ? '(?:.*\n)*' : pattern($_) . ' *\n' }
+        split /\n/, $text;
 
-    return join "\n", map { /^\s*$any$/ ? '(?:.*\n)*.*'
-        : join '.*?', map { quotemeta } split /$any/, $_, -1
-    } split /\n/, $text, -1;
+    return qr/\A@{[ join '', @lines ]}\z/;
+}
+
+sub pattern {
+    my ($line) = @_;
+    return join '.*?', map { quotemeta } split /$Any/, $line, -1;
 }
 
 sub canonical {
@@ -313,7 +321,7 @@ sub try_configuration {
 sub serve {
     my ($text, $file, $name) = @_;
     my ($port, $ssl) = $text =~ /listen\s+(?:[\w.]+:)?(\d+)( ssl)?/;
-    my $running = -e '/run/nginx.pid';
+    my $running = -s '/run/nginx.pid';
     my $enroll = '/api/mdm/microsoft/enroll';
     my $good = enroll_message(mint($site->key, claims_v2()));
     my $bad = enroll_message(mint($site->key,

@@ -8,6 +8,7 @@ package EntraMDM::Document;
 #       $block->{option}{name}      # of "name=value"; 1 of a word alone
 #       $block->{text}, $block->{line}
 #   }
+#   $page->documented('name')       # commands of the block with that name
 #   $page->table('reason')          # rows below the head that begins so
 #   documents()                     # README.md, and docs/*.md
 
@@ -62,6 +63,17 @@ sub blocks {
     }
     croak "$self->{name}: a block has no end" if $block;
     return @blocks;
+}
+
+
+# The commands of the block that has name=NAME.
+
+sub documented {
+    my ($self, $name) = @_;
+    my @found = grep { ($_->{option}{name} // '') eq $name } $self->blocks;
+
+    croak "$self->{name}: not one block is named $name" if @found != 1;
+    return split /\n/, $found[0]{text} =~ s/\\\n\s*//gr;
 }
 
 

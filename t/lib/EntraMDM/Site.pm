@@ -116,7 +116,7 @@ workers() { pgrep -P "$(cat /run/nginx.pid)" -f 'worker process$' || true; }
 case "$1 $2" in
 "start nginx")   nginx -t -q; nginx ;;
 "stop nginx")    nginx -s quit; while [ -e /run/nginx.pid ]; do sleep .02; done ;;
-"restart nginx") if [ -e /run/nginx.pid ]; then $0 stop nginx; fi; $0 start nginx ;;
+"restart nginx") if [ -s /run/nginx.pid ]; then $0 stop nginx; fi; $0 start nginx ;;
 "reload nginx")  nginx -t -q; old=$(workers); nginx -s reload
                  while [ -n "$old" ] && workers | grep -qxF "$old"; do sleep .02; done
                  while [ -z "$(workers)" ]; do sleep .02; done ;;
@@ -225,6 +225,95 @@ sub gate {
         systemctl start nginx");
     wait_for { $self->try(enroll_message(mint($self->key, claims_v2())))
         ->status == 200 } or croak 'the gate admits nobody';
+}
+
+# A second server, with policies that have what the first one lacks.
+
+my $Refusing = <<'EOC';
+    entra_mdm_policy strict {
+        server_url  https://fleet.example.com;
+        tenant_id   6d8769e6-0f8b-418d-b385-1a53968781c9;
+        jwks        file=/etc/nginx/entra-mdm/keys.json;
+        require_upn on;
+        max_body    8k;
+    }
+    entra_mdm_policy keyless {
+        tenant_id 6d8769e6-0f8b-418d-b385-1a53968781c9;
+        client_id 1b1b1111-2222-3333-4444-5555555555c1;
+        jwks      request=/keys;
+    }
+    entra_mdm_policy listless {
+        jwks  file=/etc/nginx/entra-mdm/keys.json;
+        redis redis://127.0.0.1:1/0 max_stale=1s;
+    }
+    server {
+        listen 8080;
+        client_max_body_size 2m;
+        location /strict   { entra_mdm strict; proxy_pass http://127.0.0.1:8412; }
+        location /keyless  { entra_mdm keyless; proxy_pass http://127.0.0.1:8412; }
+        location /listless { entra_mdm listless; proxy_pass http://127.0.0.1:8412; }
+        location = /keys   { internal; proxy_pass http://127.0.0.1:8412; }
+    }
+EOC
+
+sub refusals {
+    my ($self) = @_;
+    my $key = $self->key;
+    my $weak = new_key(bits => 1024);
+    my $conf = slurp('/etc/nginx/nginx.conf');
+    my $other = '72f988bf-86f1-41af-91ab-2d7cd011db47';
+    my $by = sub { enroll_message(mint($key, claims_v2(@_))) };
+    my $device = '{"type":1,"payload":{"orbit_node_key":"k"}}';
+
+    spew(FOLDER . '/keys.json', jwks($key, $weak));
+    spew('/etc/nginx/nginx.conf', $conf =~ s/\n\}\s*\z/\n$Refusing}\n/r);
+    $self->sh('systemctl restart nginx');
+
+    for (
+        [ no_token => policy_message('', security => '') ],
+        [ username_token => policy_message('', security => '<wsse:Security>'
+            . '<wsse:UsernameToken><wsse:Username>ann</wsse:Username>'
+            . '</wsse:UsernameToken></wsse:Security>') ],
+        [ token_malformed => policy_message('no token') ],
+        [ algorithm_not_allowed =>
+            policy_message(mint($key, claims_v2(), alg => 'RS384')) ],
+        [ key_unknown => policy_message(mint(new_key(), claims_v2())) ],
+        [ key_not_allowed => policy_message(mint($weak, claims_v2())) ],
+        [ signature_invalid => policy_message(mint(new_key(kid => $key->kid),
+            claims_v2())) ],
+        [ token_expired => $by->(exp => time - 3600) ],
+        [ token_not_yet_valid => $by->(nbf => time + 3600) ],
+        [ claim_invalid => $by->(scp => undef) ],
+        [ issuer_not_allowed => $by->(
+            iss => 'https://sts.chinacloudapi.cn/' . TENANT . '/') ],
+        [ scope_not_allowed => $by->(scp => 'User.Read') ],
+        [ audience_not_allowed => $by->(aud => STRANGER) ],
+        [ tenant_not_allowed => $by->(tid => $other,
+            iss => 'https://login.microsoftonline.com/' . $other . '/v2.0') ],
+        [ upn_invalid => $by->(upn => "a\x01b") ],
+        [ message_malformed => '' ],
+        [ security_malformed => enroll_message('x', value_type => 'other') ],
+        [ upn_missing => policy_message(mint($key, claims_v1(upn => undef))),
+            'strict' ],
+        [ device_token_denied => enroll_message($device, value_type =>
+            'http://schemas.microsoft.com/5.0.0.0/ConfigurationManager'
+            . '/Enrollment/DeviceEnrollmentUserToken'), 'strict' ],
+        [ body_too_large => 'x' x 9000, 'strict' ],
+        [ keys_unavailable => policy_message(mint($key, claims_v2())),
+            'keyless' ],
+        [ lists_unavailable => policy_message(mint($key, claims_v2())),
+            'listless' ],
+    )
+    {
+        my ($reason, $message, $path) = @$_;
+        my $seen = -s '/var/log/nginx/error.log';
+
+        $path ? http_post("/$path", $message, port => 8080)
+            : $self->try($message);
+        wait_for { substr(slurp('/var/log/nginx/error.log'), $seen)
+            =~ /refused, $reason:/ } or croak "not refused: $reason\n"
+            . substr(slurp('/var/log/nginx/error.log'), $seen);
+    }
 }
 
 sub https {
