@@ -65,6 +65,9 @@ sub new {
 }
 
 sub key   { return $_[0]{key} }
+
+# What CURL_HOME is to be where the body of an error is shown.
+sub errors { return "$_[0]{dir}/errors" }
 sub fleet { return $_[0]{fleet} }
 
 sub sh {
@@ -166,8 +169,8 @@ EOC
     $self->sh("nginx -c $dir/nginx.conf");
 }
 
-# What lies about where the commands are typed; and curl takes an answer that
-# is an error for one.
+# What lies about where the commands are typed.  curl takes an answer that is
+# an error for one, and finds Microsoft's server.
 
 sub files {
     my ($self) = @_;
@@ -177,7 +180,11 @@ sub files {
     spew('token', mint($self->key, claims_v2()) . "\n");
     spew('default.yml', "controls:\n  windows_entra_client_ids:\n    - "
         . CLIENT_V2 . "\n");
-    spew('/root/.curlrc', "fail-with-body\nsilent\nshow-error\n");
+    my $curl = qq(silent\nshow-error\nconnect-to = "@{[ LOGIN ]}:443:)
+        . qq(127.0.0.1:8443"\n);
+    spew('/root/.curlrc', "fail\n$curl");
+    mkdir $_[0]->errors;
+    spew($_[0]->errors . '/.curlrc', "fail-with-body\n$curl");
 }
 
 
