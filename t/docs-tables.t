@@ -138,6 +138,19 @@ is_deeply([ words(map { $_->[0] } table(installing => 'package')) ],
 my ($curl) = $control =~ /libcurl4-openssl-dev \(>= ([\d.]+)\)/;
 like($page{'docs/installing.md'}->text, qr/libcurl \Q$curl\E /, 'libcurl');
 
+# What docker is told is what t/image.t does without one: it builds from the
+# tree, and mounts files at the same places.
+
+my ($build, $run, @more) = $page{'docs/installing.md'}->documented('container');
+is($build, 'docker build -t entra-mdm .', 'the image is built from the tree');
+is_deeply(\@more, [], 'and run');
+for my $mount ($run =~ /-v (\S+)/g) {
+    my ($file, $place) = $mount =~ m{^\./(\S+?)(:/\S+:ro)$};
+    like(slurp(root() . '/t/image.t'), qr{/\Q$file$place\E}, "-v $mount");
+}
+my ($port) = $run =~ /-p 8080:(\d+)/;
+like(slurp(root() . '/Dockerfile'), qr/^EXPOSE $port$/m, "-p $port");
+
 
 # links
 
