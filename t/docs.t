@@ -343,7 +343,7 @@ sub serve {
     my $bad = enroll_message(mint($site->key,
         claims_v2(aud => EntraMDM::Site::STRANGER)));
     my $fleet = $site->fleet;
-    my $ask = sub { $ssl ? $site->https(POST => $enroll, body => $_[0],
+    my $ask = sub { $ssl ? $site->ask(POST => $enroll, body => $_[0],
         port => $port) : EntraMDM::HTTP::http_post($enroll, $_[0],
         port => $port) };
 

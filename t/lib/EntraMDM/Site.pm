@@ -177,7 +177,6 @@ sub files {
 
     spew('keys.json', jwks($self->key));
     spew('message.xml', enroll_message(mint($self->key, claims_v2())));
-    spew('token', mint($self->key, claims_v2()) . "\n");
     spew('default.yml', "controls:\n  windows_entra_client_ids:\n    - "
         . CLIENT_V2 . "\n");
     my $curl = qq(silent\nshow-error\nconnect-to = "@{[ LOGIN ]}:443:)
@@ -211,7 +210,7 @@ sub installed {
     spew(FOLDER . '/fleet.key', slurp($self->{cert}{fleet}{key}));
     spew(FOLDER . '/keys.json', jwks($self->key));
     spew(FOLDER . '/admins', join '', map { "$_:{PLAIN}" . PASSWORD . "\n" }
-        qw(anna ann otto pipeline));
+        qw(anna otto pipeline));
 }
 
 sub gate_running {
@@ -323,7 +322,7 @@ sub refusals {
     }
 }
 
-sub https {
+sub ask {
     my ($self, $method, $path, %o) = @_;
 
     require IO::Socket::SSL;
@@ -335,7 +334,7 @@ sub https {
 
 sub try {
     my ($self, $message) = @_;
-    return $self->https(POST => '/api/mdm/microsoft/enroll', body => $message);
+    return $self->ask(POST => '/api/mdm/microsoft/enroll', body => $message);
 }
 
 1;
