@@ -7,6 +7,8 @@
 #include "ngx_http_entra_mdm_metrics.h"
 #include "ngx_http_entra_mdm_state.h"
 
+#include "entra_version.h"
+
 
 static void
 ngx_http_entra_mdm_metric_plain(ngx_http_entra_mdm_metrics_t *m,
@@ -326,7 +328,7 @@ ngx_http_entra_mdm_metric_refused(ngx_http_entra_mdm_metrics_t *m,
 }
 
 
-/*** state and zone ***/
+/*** state, zone, module ***/
 
 
 static void
@@ -356,6 +358,14 @@ ngx_http_entra_mdm_metric_zone(ngx_http_entra_mdm_metrics_t *m,
                               used);
     ngx_http_entra_mdm_metric(m, entra_lit("snapshot_room"), ENTRA_STR_NONE,
                               room);
+}
+
+
+static void
+ngx_http_entra_mdm_metric_build(ngx_http_entra_mdm_metrics_t *m,
+    ngx_http_entra_mdm_policy_t *policy)
+{
+    ngx_http_entra_mdm_metric(m, entra_lit(ENTRA_VERSION), ENTRA_STR_NONE, 1);
 }
 
 
@@ -441,6 +451,10 @@ const ngx_http_entra_mdm_metric_t  ngx_http_entra_mdm_metric_table[] = {
     { "entra_mdm_zone_bytes", "gauge", { "kind", NULL },
       ngx_http_entra_mdm_metric_zone,
       "The zone's size, and what lists and keys use of their room in it." },
+
+    { "entra_mdm_build_info", "gauge", { "version", NULL },
+      ngx_http_entra_mdm_metric_build,
+      "1, with the version of the module that runs as a label." },
 
     { NULL, NULL, { NULL, NULL }, NULL, NULL }
 };

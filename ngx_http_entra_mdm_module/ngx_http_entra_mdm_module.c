@@ -11,6 +11,8 @@
 #include "ngx_http_entra_mdm_redis.h"
 #include "ngx_http_entra_mdm_state.h"
 
+#include "entra_version.h"
+
 
 static void *ngx_http_entra_mdm_create_main_conf(ngx_conf_t *cf);
 static char *ngx_http_entra_mdm_init_main_conf(ngx_conf_t *cf, void *conf);
@@ -490,6 +492,13 @@ ngx_http_entra_mdm_init_module(ngx_cycle_t *cycle)
     }
 
     policy = emmcf->policies.elts;
+
+    if (!ngx_test_config) {
+        /* at a reload as well: the file may be another by then */
+        ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,
+                      "entra_mdm: ngx_http_entra_mdm_module %s, %ui policies",
+                      ENTRA_VERSION, emmcf->policies.nelts);
+    }
 
     if (emmcf->policies.nelts) {
         ngx_http_entra_mdm_count_init();

@@ -120,7 +120,7 @@ ngx_http_entra_mdm_redis_generation_set(ngx_http_entra_mdm_redis_conn_t *conn,
     load = ngx_http_entra_mdm_redis_load_of(conn);
     zone = ngx_http_entra_mdm_zone(load->policy);
 
-    /* one who may not write has no guard against lost data: README says so */
+    /* one who may not write has no guard against lost data: docs/redis.md */
 
     if (reply->type == REDIS_REPLY_STATUS) {
         zone->feed.generation = 1;

@@ -13,7 +13,7 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 
 use EntraMDM::Backend;
-use EntraMDM::File qw(root slurp);
+use EntraMDM::Document;
 use EntraMDM::HTTP;
 use EntraMDM::Nginx;
 use EntraMDM::Token;
@@ -70,8 +70,8 @@ my %elsewhere = map { $_ => 1 } qw(username_token device_token_denied
 
 my %error = (400 => 'invalid_request', 401 => 'invalid_token',
     403 => 'insufficient_scope');
-my @rows = map { [ /^`(\w+)` \| (\d+) \| [^|]* \| ([^|]+) \|/ ] }
-           slurp(root() . '/README.md') =~ /^\| (`\w+` \| [1-5]\d\d \|.*)/mg;
+my @rows = map { [ $_->[0] =~ tr/`//dr, @$_[1, 4] ] }
+           EntraMDM::Document->new('README.md')->table('reason');
 
 is_deeply([ sort map { $_->[0] } @rows ],
     [ sort keys %refused, keys %elsewhere ], 'every reason of the table');

@@ -26,7 +26,7 @@ my $redis = EntraMDM::Redis->new($t, 'redis', socket => 1, acl => join "\n",
     'user default off', "user plain on >$password{plain} $everything",
     "user odd:u\@er on >$password{odd} $everything",
     "user long on >$password{long} $everything",
-    readme_acl());
+    documented_acl());
 my $simple = EntraMDM::Redis->new($t, 'simple', password => $password{plain},
     socket => 1);
 my $open = EntraMDM::Redis->new($t, 'open', socket => 1);
@@ -54,7 +54,7 @@ for ([ redis => "redis://plain:$password{plain}\@$address", 'user, password' ],
      [ redis => "redis://$address user=long"
        . ' password_file=%%DIR%%/password-bare', 'a long one, no line feed' ],
      [ redis => "redis://$address user=reader"
-       . ' password_file=%%DIR%%/plain', 'the ACL in README' ],
+       . ' password_file=%%DIR%%/plain', 'the documented ACL' ],
      [ redis => 'unix:%%DIR%%/redis/socket user=plain'
        . ' password_file=%%DIR%%/plain', 'a socket with a password' ],
      [ simple => "redis://:$password{plain}\@127.0.0.1:%%PORT_simple%%",
@@ -161,13 +161,13 @@ sub serve {
     $started = 1;
 }
 
-# The line that README gives for an ACL, with another name and password.
+# The line that docs/redis.md gives for an ACL, with another name and password.
 
-sub readme_acl {
+sub documented_acl {
     my ($line) = grep { /__redis__:invalidate/ && /\@all/ }
-        split /\n/, slurp(root() . '/README.md');
+        split /\n/, slurp(root() . '/docs/redis.md');
     my ($rules) = ($line // '') =~ /((?:resetkeys |~)\S.*)/
-        or fail('README has an ACL'), return '';
+        or fail('docs/redis.md has an ACL'), return '';
 
     return "user reader on >$password{plain} $rules";
 }

@@ -1,11 +1,13 @@
 package EntraMDM::DNS;
 
-# A name server for IPv4 addresses, on UDP.
+# A name server, on UDP.
 #
 #   my $dns = EntraMDM::DNS->new($t, 'dns');    # resolver 127.0.0.1:%%PORT_dns%%
-#   $dns->answer('redis.test' => [ '127.0.0.1' ]);      # several if more
+#   $dns->answer('redis.test' => [ '127.0.0.1', '::1' ]);
 #   $dns->answer('redis.test' => undef);                # no such name
 #   $dns->answer('redis.test' => 'silent');             # or: 'failure'
+#
+# Option: address, 127.0.0.1 if not given.
 
 use strict;
 use warnings;
@@ -15,17 +17,18 @@ use IO::Select;
 use IO::Socket::INET;
 use JSON::PP ();
 use POSIX ();
-use Socket qw(inet_aton);
+use Socket qw(AF_INET AF_INET6 inet_pton);
 
 use EntraMDM::File qw(slurp spew);
 
+my %Family = (1 => AF_INET, 28 => AF_INET6);         # of types A and AAAA
 my %Code = (failure => 2, none => 3);
 
 
 sub new {
-    my ($class, $t, $name) = @_;
+    my ($class, $t, $name, %o) = @_;
     my $self = bless {
-        port => $t->port($name), rules => $t->dir . "/$name.rules",
+        address => '127.0.0.1', %o, port => $t->port($name), rules => $t->dir . "/$name.rules",
         log => $t->dir . "/$name.log", names => {}, owner => $$,
     }, $class;
 
@@ -46,7 +49,7 @@ sub queries { return slurp($_[0]{log}) =~ tr/\n// }
 
 sub start {
     my ($self) = @_;
-    my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
+    my $socket = IO::Socket::INET->new(LocalAddr => $self->{address},
         LocalPort => $self->{port}, Proto => 'udp') or croak "dns: $@";
     my $test = $$;
 
@@ -89,11 +92,12 @@ sub reply {
 
     my $is = JSON::PP::decode_json(slurp($self->{rules}))->{lc $name};
     return undef if ($is // '') eq 'silent';
-    my @addresses = ref $is && $type == 1 ? @$is : ();
+    my @addresses = ref $is && $Family{$type}
+        ? grep { defined } map { inet_pton($Family{$type}, $_) } @$is : ();
     my $code = ref $is ? 0 : $Code{ $is // 'none' };
     return pack('n6', $id, 0x8180 | $code, 1, scalar @addresses, 0, 0)
-        . $question . join '', map { pack 'n3 N n a4', 0xc00c, 1, 1, 1, 4,
-        inet_aton($_) } @addresses;
+        . $question . join '', map { pack 'n3 N n/a', 0xc00c, $type, 1, 1, $_ }
+        @addresses;
 }
 
 1;
