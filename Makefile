@@ -10,7 +10,8 @@
 #   make core                builds and runs the unit tests of the core
 #   make fuzz T=soap S=60    one fuzzer of the core, for so many seconds
 #   make coverage            what the core's tests reach, by lines and branches
-#   make analyze             static analysis: gcc -fanalyzer, clang-tidy, cppcheck
+#   make analyze             static analysis: gcc -fanalyzer, clang-tidy, cppcheck,
+#                            or some of them: make analyze TOOLS='gcc cppcheck'
 #   make strict              compiles core and command with the strictest warnings
 #   make test                runs every test
 #   make clean
@@ -189,7 +190,7 @@ coverage:
 # nginx's headers include what ./configure has found
 
 analyze: $(objs)/Makefile
-	@BUILD=$(BUILD) tools/analyze
+	@BUILD=$(BUILD) tools/analyze $(TOOLS)
 
 strict: $(core:$(NAME)/core/%.c=$(build)/strict/%.o) \
         $(mdmctl_sources:entra-mdmctl/%.c=$(build)/strict/%.o)
