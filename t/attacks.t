@@ -17,6 +17,7 @@ use EntraMDM::File qw(wait_for);
 use EntraMDM::HTTP;
 use EntraMDM::HTTP2;
 use EntraMDM::Nginx;
+use EntraMDM::Soap;
 use EntraMDM::Token;
 use EntraMDM::Verdict;
 
@@ -165,6 +166,59 @@ for my $case (
 }
 
 
+# what belongs to one connection is no business of the next
+
+my $bob = 'upn=bob@example.com audience=' . CLIENT_V2 . ' token-version=2.0';
+
+sent('a token, so that the others could have passed',
+    "GET /gated/x HTTP/1.1\n${forged}Authorization: Bearer $token\n\n",
+    "gated /gated/x $bob");
+sent('Connection names an identity header',
+    "GET /gated/x HTTP/1.1\nHost: a\nAuthorization: Bearer $token\n"
+    . "Connection: close, X-Entra-UPN, X-Entra-Tenant-ID\n\n",
+    "gated /gated/x $bob");
+sent('a trailer', "POST /x HTTP/1.1\nHost: a\nConnection: close\n"
+    . "Transfer-Encoding: chunked\n\n1\nx\n0\nX-Entra-UPN: evil\n\n", 'open /x');
+
+
+# A token where none belongs.  Nothing of that is logged: see the end.
+
+my $message = sub { enroll_message('', @_) };
+
+for my $case (
+    [ 'a scheme that is none', 'no_token',
+        sub { http_get('/gated/x', headers => [ Authorization => $token ]) } ],
+    [ 'another scheme', 'no_token', sub { http_get('/gated/x',
+        headers => [ Authorization => "Basic $token" ]) } ],
+    [ 'more behind it', 'token_malformed', sub { http_get('/gated/x',
+        bearer => "$token $token") } ],
+    [ 'four parts', 'token_malformed', sub { http_get('/gated/x',
+        bearer => "$token.x") } ],
+    [ 'as its own kid', 'key_unknown', sub { http_get('/gated/x',
+        bearer => mint($key, claims_v2(), header => { kid => $token })) } ],
+    [ 'as a ValueType', 'security_malformed', sub { http_post('/gated/x',
+        enroll_message($token, value_type => $token)) } ],
+    [ 'not in base64', 'token_malformed', sub { http_post('/gated/x',
+        enroll_message('', text => $token)) } ],
+    [ 'as a MessageID, and nowhere else', 'no_token', sub { http_post('/gated/x',
+        $message->(message_id => $token, security => '')) } ],
+    [ 'as a password', 'username_token', sub { http_post('/gated/x',
+        $message->(security => '<wsse:Security><wsse:UsernameToken>'
+        . "<wsse:Password>$token</wsse:Password></wsse:UsernameToken>"
+        . '</wsse:Security>')) } ],
+    [ 'as an element', 'message_malformed', sub { http_post('/gated/x',
+        "<$token>") } ],
+) {
+    my ($name, $reason, $request) = @$case;
+    my $r = $request->();
+
+    is($r->header('X-Result'), $reason, "a token, $name: refused");
+    unlike($r->raw, qr/\Q$token\E/, "a token, $name: not echoed")
+        if $name !~ /MessageID/;
+    is(seen(), '', "a token, $name: goes no further");
+}
+
+
 # requests that nginx makes of others
 
 for my $path ('/then', '/named') {
@@ -174,7 +228,6 @@ for my $path ('/then', '/named') {
     is(seen(), "open $path", 'and goes no further');
 }
 
-my $bob = 'upn=bob@example.com audience=' . CLIENT_V2 . ' token-version=2.0';
 my @then;
 
 http_get('/then', bearer => $token, headers => [ 'X-Entra-UPN' => 'evil' ]);
