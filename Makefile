@@ -10,6 +10,8 @@
 #   make core                builds and runs the unit tests of the core
 #   make fuzz T=soap S=60    one fuzzer of the core, for so many seconds
 #   make coverage            what the core's tests reach, by lines and branches
+#   make analyze             static analysis: gcc -fanalyzer, clang-tidy, cppcheck,
+#                            or some of them: make analyze TOOLS='gcc cppcheck'
 #   make strict              compiles core and command with the strictest warnings
 #   make test                runs every test
 #   make clean
@@ -61,7 +63,7 @@ mdmctl_libs    = -lcurl -lyaml -ljansson -lexpat -lcrypto
 
 
 .PHONY: all module command install install-module install-command core \
-        coverage fuzz strict test clean FORCE
+        coverage fuzz analyze strict test clean FORCE
 
 all: module command
 
@@ -184,6 +186,11 @@ fuzz:
 
 coverage:
 	@$(MAKE) --no-print-directory -C t/core coverage BUILD=$(build)/coverage
+
+# nginx's headers include what ./configure has found
+
+analyze: $(objs)/Makefile
+	@BUILD=$(BUILD) tools/analyze $(TOOLS)
 
 strict: $(core:$(NAME)/core/%.c=$(build)/strict/%.o) \
         $(mdmctl_sources:entra-mdmctl/%.c=$(build)/strict/%.o)

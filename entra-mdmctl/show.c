@@ -24,7 +24,7 @@ ctl_show_line(const char *name, const char *format, ...)
     va_list  args;
 
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    (void) vsnprintf(text, sizeof(text), format, args);
     va_end(args);
 
     ctl_say("  %-18s %s", name, text);
@@ -105,7 +105,6 @@ ctl_show_time(const ctl_gate_t *gate, const char *name, double when)
 
     left = when - (double) gate->now;
     span = ctl_duration(fabs(left));
-    excused = false;
 
     if (strcmp(name, "exp") == 0) {
         words = left > 0 ? ctl_text("expires in %s", span)

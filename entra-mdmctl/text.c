@@ -139,14 +139,14 @@ ctl_line(FILE *out, const char *text)
         c = (unsigned char) *text;
 
         if (c >= ' ' && c < 0x7f) {
-            putc(c, out);
+            (void) putc(c, out);
 
         } else {
-            fprintf(out, "\\x%02X", c);
+            (void) fprintf(out, "\\x%02X", c);
         }
     }
 
-    putc('\n', out);
+    (void) putc('\n', out);
 }
 
 
@@ -154,7 +154,7 @@ __attribute__((format(printf, 3, 0)))
 static void
 ctl_vline(FILE *out, const char *prefix, const char *format, va_list args)
 {
-    fputs(prefix, out);
+    (void) fputs(prefix, out);
     ctl_line(out, ctl_format(format, args));
 }
 
@@ -205,16 +205,16 @@ ctl_die(ctl_exit_t code, const char *way_out, const char *format, ...)
     va_list  args;
 
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    (void) vsnprintf(text, sizeof(text), format, args);
     va_end(args);
 
-    fflush(stdout);
+    (void) fflush(stdout);
 
-    fputs("entra-mdmctl: ", stderr);
+    (void) fputs("entra-mdmctl: ", stderr);
     ctl_line(stderr, text);
 
     if (way_out != NULL) {
-        fputs("entra-mdmctl: ", stderr);
+        (void) fputs("entra-mdmctl: ", stderr);
         ctl_line(stderr, way_out);
     }
 
@@ -292,7 +292,7 @@ ctl_read(const char *path, size_t max, bool *more)
     }
 
     text = ctl_read_stream(in, path, max, more);
-    fclose(in);
+    (void) fclose(in);
 
     return text;
 }
@@ -338,26 +338,29 @@ ctl_prompt(const char *prompt)
     }
 
     if (tcgetattr(fileno(tty), &saved) != 0) {
-        fclose(tty);
+        (void) fclose(tty);
         return NULL;
     }
 
-    setvbuf(tty, NULL, _IONBF, 0);
+    (void) setvbuf(tty, NULL, _IONBF, 0);
 
     mute = saved;
     mute.c_lflag &= (tcflag_t) ~(ECHO|ISIG);
     tcsetattr(fileno(tty), TCSAFLUSH, &mute);
 
-    fputs(prompt, tty);
+    (void) fputs(prompt, tty);
+
+    /* C wants this between writing and reading, whatever the buffer */
+    (void) fflush(tty);
 
     if (fgets(line, sizeof(line), tty) == NULL) {
         line[0] = '\0';
     }
 
-    putc('\n', tty);
+    (void) putc('\n', tty);
 
     tcsetattr(fileno(tty), TCSAFLUSH, &saved);
-    fclose(tty);
+    (void) fclose(tty);
 
     len = strcspn(line, "\n");
     line[len] = '\0';

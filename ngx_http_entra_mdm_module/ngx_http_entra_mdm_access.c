@@ -171,6 +171,7 @@ ngx_http_entra_mdm_body_handler(ngx_http_request_t *r)
 {
     ngx_http_entra_mdm_ctx_t  *ctx;
 
+    /* false alarm (null-dereference): it was there when reading began */
     ctx = ngx_http_entra_mdm_ctx(r, 0);
     ctx->state = NGX_HTTP_ENTRA_MDM_READ;
 

@@ -440,10 +440,10 @@ ngx_http_entra_mdm_api_own_origin(ngx_http_request_t *r, ngx_str_t *origin)
     ngx_str_t   rest, host;
     ngx_uint_t  https;
 
-    https = 0;
-
 #if (NGX_HTTP_SSL)
     https = r->connection->ssl != NULL;
+#else
+    https = 0;
 #endif
 
     rest = *origin;

@@ -203,7 +203,7 @@ ngx_http_entra_mdm_api_headers(ngx_http_request_t *r, ngx_uint_t status,
     r->headers_out.content_type_lowcase = NULL;
 
     r->headers_out.status = status;
-    r->headers_out.content_length_n = len;
+    r->headers_out.content_length_n = (off_t) len;
 
     if (status == 422) {
         /* nginx has no words for it */

@@ -180,6 +180,7 @@ ngx_http_entra_mdm_patch_done(ngx_http_entra_mdm_patch_t *patch, ngx_int_t rc)
     r = patch->r;
     own = patch->own;
 
+    /* false alarm (null-dereference): a patch that has r is held by it */
     if (r != NULL) {
         *ngx_http_entra_mdm_patch_holder(r) = NULL;
     }

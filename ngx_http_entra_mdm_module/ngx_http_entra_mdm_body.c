@@ -214,7 +214,7 @@ ngx_http_entra_mdm_body_next(ngx_http_request_t *r,
         *piece = (entra_str_t) { (char *) body->buffer, size };
     }
 
-    body->offset += size;
+    body->offset += (off_t) size;
 
     if (left == (off_t) size) {
         body->cl = body->cl->next;

@@ -57,11 +57,10 @@ ngx_http_entra_mdm_lease_take(ngx_http_entra_mdm_policy_t *policy,
     if (ngx_http_entra_mdm_lease_held(lease)) {
         rc = NGX_BUSY;
 
-    } else if (zone->keys_config != policy->keys->config) {
-        /* a worker from before a reload: its location may be another */
-        rc = NGX_DECLINED;
-
-    } else if (ngx_http_entra_mdm_lease_early(lease, policy->keys)) {
+    } else if (zone->keys_config != policy->keys->config
+               || ngx_http_entra_mdm_lease_early(lease, policy->keys))
+    {
+        /* or a worker from before a reload: its location may be another */
         rc = NGX_DECLINED;
 
     } else {

@@ -155,6 +155,10 @@ ngx_http_entra_mdm_metric_labels(ngx_http_entra_mdm_metrics_t *m,
     for (i = 0; i < NGX_HTTP_ENTRA_MDM_LABELS; i++) {
         name = m->metric->label[i];
 
+        /*
+         * false alarm (null-dereference, NullDereference): a metric with
+         * labels has values
+         */
         if (name != NULL) {
             ngx_http_entra_mdm_text(&m->text, m->json ? ",\"%s\":\"%*s\""
                                                       : ",%s=\"%*s\"",

@@ -288,6 +288,7 @@ ngx_http_entra_mdm_policy_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    /* false alarm (autoVariables): cf is put back before block goes */
     saved = *cf;
     cf->handler = ngx_http_entra_mdm_policy_directive;
     cf->handler_conf = (void *) &block;

@@ -277,6 +277,7 @@ ngx_http_entra_mdm_redis_read(ngx_http_entra_mdm_redis_conn_t *conn)
         return;
     }
 
+    /* false alarm (autoVariables): every way out takes it back, or frees conn */
     closed = 0;
     conn->closing = &closed;
     reader = conn->rc->reader;

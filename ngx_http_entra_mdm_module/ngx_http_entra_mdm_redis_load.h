@@ -24,9 +24,9 @@
 
 
 /* what was told of the key set last: a length that it must not have, or */
-#define NGX_HTTP_ENTRA_MDM_REDIS_KEYS_GOOD   -1
-#define NGX_HTTP_ENTRA_MDM_REDIS_KEYS_WRONG  -2     /* not a String */
-#define NGX_HTTP_ENTRA_MDM_REDIS_KEYS_BAD    -3     /* or less: a text's hash */
+#define NGX_HTTP_ENTRA_MDM_REDIS_KEYS_GOOD   (-1)
+#define NGX_HTTP_ENTRA_MDM_REDIS_KEYS_WRONG  (-2)   /* not a String */
+#define NGX_HTTP_ENTRA_MDM_REDIS_KEYS_BAD    (-3)   /* or less: a text's hash */
 
 
 typedef struct ngx_http_entra_mdm_redis_load_s  ngx_http_entra_mdm_redis_load_t;

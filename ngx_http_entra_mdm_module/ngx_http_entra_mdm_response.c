@@ -111,7 +111,7 @@ ngx_http_entra_mdm_fault_headers(ngx_http_request_t *r, ngx_uint_t status,
     r->headers_out.content_type_lowcase = NULL;
 
     r->headers_out.status = status;
-    r->headers_out.content_length_n = len;
+    r->headers_out.content_length_n = (off_t) len;
 
     r->allow_ranges = 0;
     r->disable_not_modified = 1;
@@ -208,7 +208,7 @@ ngx_http_entra_mdm_refuse_soap(ngx_http_request_t *r,
     }
 
     if (ngx_http_entra_mdm_error_page(r, emlcf, status)) {
-        return status;
+        return (ngx_int_t) status;
     }
 
     fault.reason = ctx->reason;

@@ -51,6 +51,7 @@ ngx_http_entra_mdm_save_copy(ngx_http_entra_mdm_save_t *save,
                       * (sizeof(entra_guid_t) + sizeof(uint32_t));
         }
 
+        /* false alarm (use-of-uninitialized-value): the loop fills it whole */
         copy = malloc(size[ENTRA_CLIENT_IDS] + size[ENTRA_TENANT_IDS]
                       + snapshot.keys.len + 1);
         if (copy == NULL) {
@@ -113,7 +114,7 @@ ngx_http_entra_mdm_save_text(ngx_http_entra_mdm_save_t *save,
     state.saved = save->now;
     state.lists_updated = save->mark.lists_updated;
     state.lists_source = (entra_state_source_e) save->mark.source;
-    state.redis_generation = save->mark.generation;
+    state.redis_generation = (int64_t) save->mark.generation;
     state.jwks_fetched = save->mark.keys_fetched;
 
     ok = entra_state_write(&state, text, error);

@@ -23,6 +23,7 @@ static ngx_uint_t  ngx_http_entra_mdm_wait_count;
 static void
 ngx_http_entra_mdm_wait_remove(ngx_http_entra_mdm_waiter_t *waiter)
 {
+    /* false alarm (NullDereference): whoever waits is queued */
     ngx_queue_remove(&waiter->queue);
 
     waiter->request = NULL;

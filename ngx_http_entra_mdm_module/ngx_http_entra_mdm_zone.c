@@ -304,6 +304,7 @@ ngx_http_entra_mdm_next_size(const ngx_http_entra_mdm_snapshot_t *next)
         text = NGX_HTTP_ENTRA_MDM_ZONE_KEYS;
     }
 
+    /* false alarm (use-of-uninitialized-value): callers fill both lists */
     return sizeof(ngx_http_entra_mdm_head_t) + text
            + ngx_http_entra_mdm_list_size(
                  next->lists.list[ENTRA_CLIENT_IDS].ids.count)

@@ -11,6 +11,7 @@
 #define URL       0x40
 #define STANDARD  0x80
 
+/* false alarm (macro-parentheses): a designator takes none */
 #define BOTH(c, value)  [c] = URL|STANDARD|(value)
 
 

@@ -277,6 +277,7 @@ entra_claims_size(const entra_claims_t *claims)
 static char *
 entra_claims_move(entra_str_t *view, char *to)
 {
+    /* false alarm (null-dereference, NullDereference): naud is 0 then */
     if (view->data == NULL) {
         return to;
     }

@@ -118,7 +118,8 @@ entra_guid_write_typed(const entra_guid_t *guid, uint32_t upper, char *out)
         digit = guid->bytes[i / 2];
         digit = (i & 1) ? digit & 0xf : digit >> 4;
 
-        *out++ = (upper >> i & 1) ? upper_hex[digit] : lower_hex[digit];
+        *out++ = (char) ((upper >> i & 1) ? upper_hex[digit]
+                                          : lower_hex[digit]);
     }
 
     return out;

@@ -118,16 +118,11 @@ entra_json_real_long(entra_str_t text, double *value)
         return reason;
     }
 
-    if (json_is_number(json)) {
-        *value = json_number_value(json);
-
-    } else {
-        reason = ENTRA_TOKEN_MALFORMED;
-    }
+    *value = json_number_value(json);
 
     json_decref(json);
 
-    return reason;
+    return ENTRA_OK;
 }
 
 

@@ -236,6 +236,7 @@ entra_json_unescape(entra_str_t text, char *out)
 
     while (p < end) {
 
+        /* false alarm (null-dereference): as below */
         if (*p != '\\') {
             *out++ = *p++;
             continue;
@@ -244,6 +245,10 @@ entra_json_unescape(entra_str_t text, char *out)
         p++;
 
         if (*p == 'u') {
+            /*
+             * false alarm (CallAndMessage): entra_json_quoted() has found the
+             * text's escapes well-formed
+             */
             p = entra_json_unicode(p + 1, end, &code);
             out = entra_json_put(out, code);
             continue;

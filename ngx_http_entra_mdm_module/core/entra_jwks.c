@@ -478,6 +478,7 @@ entra_jwks_free(entra_jwks_t *jwks)
         return;
     }
 
+    /* false alarm (NullDereference): without keys, count is 0 */
     for (i = 0; i < jwks->count; i++) {
         EVP_MD_CTX_free(jwks->keys[i].prepared);
     }

@@ -358,6 +358,7 @@ entra_redis_tail(entra_str_t tail, entra_redis_url_t *url)
                "redis-sentinel://host:26379/mymaster";
     }
 
+    /* false alarm (NullDereference): its length was just asked for */
     for (i = 0; i < url->master.len; i++) {
         if (url->master.data[i] <= ' ' || url->master.data[i] > '~') {
             return "the name of a master has visible characters only";

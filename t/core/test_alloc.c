@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 #include "entra_cache.h"
+#include "entra_config.h"
 #include "entra_device.h"
 #include "entra_fault.h"
 #include "entra_gather.h"
@@ -778,7 +779,11 @@ static const char  state_text[] =
     "{\n\"version\": 1,\n\"policy\": \"fleet\",\n\"saved\": 5,\n"
     "\"client_ids\": [\n    \"" TOKEN_CLIENT "\"\n],\n"
     "\"lists_updated\": 3,\n\"lists_source\": \"redis\",\n"
-    "\"redis_generation\": 2,\n\"jwks_source\": \"redis\",\n"
+    "\"redis_generation\": 2,\n"
+    "\"activities\": [\n    {\"id\":1,\"created_at\":2,"
+    "\"type\":\"added_microsoft_entra_tenant\",\"tenant_id\":\"" TOKEN_TID
+    "\",\"actor\":\"ann\",\"role\":\"admin\"}\n],\n"
+    "\"jwks_source\": \"redis\",\n"
     "\"jwks_fetched\": 1,\n"
     "\"jwks\": {\"keys\": [\n    {\"kid\":\"one\"}\n]}\n}\n";
 
@@ -808,6 +813,98 @@ run_state(void)
 
     entra_state_free(&state);
     free((void *) (uintptr_t) text.data);
+
+    return result;
+}
+
+
+/* a body of the API that is wrong, one that is right, and the tag of that */
+
+static result_t
+config_result(void)
+{
+    char                   tag[ENTRA_CONFIG_TAG_LEN];
+    entra_lists_t          lists;
+    entra_config_patch_t   patch;
+    entra_config_result_t  parsed;
+
+    static const char  wrong[] =
+        "{\"mdm\":{\"windows_entra_tenant_ids\":[\"x\"]}}";
+    static const char  right[] =
+        "{\"mdm\":{\"windows_entra_client_ids\":[\"" TOKEN_CLIENT "\"]}}";
+
+    parsed = entra_config_parse(entra_lit(wrong), &pool.mem, &patch);
+
+    if (parsed == ENTRA_CONFIG_INVALID) {
+        parsed = entra_config_parse(entra_lit(right), &pool.mem, &patch);
+
+    } else if (parsed == ENTRA_CONFIG_OK) {
+        return RESULT_WRONG;
+    }
+
+    if (parsed != ENTRA_CONFIG_OK) {
+        return parsed == ENTRA_CONFIG_NO_MEMORY ? RESULT_REFUSED
+                                                : RESULT_MISLED;
+    }
+
+    memset(&lists, 0, sizeof(lists));
+    lists.list[ENTRA_CLIENT_IDS].ids = patch.list[ENTRA_CLIENT_IDS];
+
+    if (!entra_config_tag(&lists, tag)) {
+        return RESULT_REFUSED;
+    }
+
+    return patch.lists == 1u << ENTRA_CLIENT_IDS
+           && patch.list[ENTRA_CLIENT_IDS].count == 1
+           && entra_set_has(&patch.list[ENTRA_CLIENT_IDS], &client)
+           ? RESULT_RIGHT : RESULT_WRONG;
+}
+
+
+static result_t
+run_config(void)
+{
+    result_t  result;
+
+    result = config_result();
+    pool_free(&pool);
+
+    return result;
+}
+
+
+/* more names in an object than are compared without memory */
+
+static result_t
+run_names(void)
+{
+    int             len;
+    char            text[4096];
+    size_t          i;
+    result_t        result;
+    entra_reason_t  reason;
+    entra_claims_t  claims;
+
+    len = sprintf(text, "{");
+
+    for (i = 0; i < 100; i++) {
+        len += sprintf(&text[len], "\"name %zu\":%zu,", i, i);
+    }
+
+    (void) sprintf(&text[len], "\"tid\":\"x\"}");
+
+    reason = entra_claims_parse(entra_str(text), &pool.mem, &claims);
+
+    if (reason == ENTRA_INTERNAL) {
+        result = RESULT_REFUSED;
+
+    } else {
+        result = reason == ENTRA_OK
+                 && entra_str_eq(claims.tid.value, entra_lit("x"))
+                 ? RESULT_RIGHT : RESULT_WRONG;
+    }
+
+    pool_free(&pool);
 
     return result;
 }
@@ -949,6 +1046,8 @@ main(void)
     exhaust("device", run_device);
     exhaust("claim", run_claims_get);
     exhaust("state", run_state);
+    exhaust("config", run_config);
+    exhaust("names", run_names);
     exhaust("gather", run_gather);
 
     entra_jwks_free(jwks);

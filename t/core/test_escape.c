@@ -70,6 +70,8 @@ static const struct {
     { "JSON: UTF-8 of two, three and four bytes", entra_escape_json,
       ENTRA_STR_INIT("\xc3\xb6\xe2\x82\xac\xf0\x9f\x98\x80"),
       "\xc3\xb6\xe2\x82\xac\xf0\x9f\x98\x80" },
+    { "JSON: three bytes, the last is none of them", entra_escape_json,
+      ENTRA_STR_INIT("\xe2\x82\"x"), "\xef\xbf\xbd\xef\xbf\xbd\\\"x" },
     { "JSON: the last character", entra_escape_json,
       ENTRA_STR_INIT("\xf4\x8f\xbf\xbf"), "\xf4\x8f\xbf\xbf" },
     { "JSON: latin-1", entra_escape_json, ENTRA_STR_INIT("j\xf6rg"),

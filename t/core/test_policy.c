@@ -674,6 +674,8 @@ static const live_case_t  live_cases[] = {
       "iss=\"https://evil.example.com/\"", ENTRA_ISSUER_NOT_ALLOWED, false },
     { "a tenant of another type may not ask", TOKEN_CLIENT, A, "tid=7",
       ENTRA_CLAIM_INVALID, false },
+    { "a tenant that is no GUID may not ask", TOKEN_CLIENT, A,
+      "tid=\"common\"", ENTRA_CLAIM_INVALID, false },
 };
 
 

@@ -44,6 +44,10 @@
 #define BODY(content)    "<s:Body>" content "</s:Body>"
 #define END              "</s:Envelope>"
 
+#define SEVEN(name)                                                           \
+    " " name "1='' " name "2='' " name "3='' " name "4='' " name "5='' "      \
+    name "6='' " name "7=''"
+
 #define WITH_HEADER(content)                                                  \
     BEGIN HEADER(content SECURITY(BST(TOKEN))) BODY("<x/>") END
 #define WITH_TOKEN(content)                                                   \
@@ -491,6 +495,15 @@ static const row_t  rows[] = {
       X(BEGIN HEADER(SECURITY("<w:BinarySecurityToken ValueType=\"" JWT
         "\" w:ValueType=\"" DEVICE "\">" TOKEN
         "</w:BinarySecurityToken>")) BODY("") END),
+      NO(SECURITY_MALFORMED, "an attribute twice by local name, or too many") },
+    { "32 attributes",
+      X(BEGIN HEADER(SECURITY("<w:BinarySecurityToken ValueType=\"" JWT "\""
+        SEVEN("a") SEVEN("b") SEVEN("c") SEVEN("d") " e='' f='' g=''>"
+        TOKEN "</w:BinarySecurityToken>")) BODY("") END), OK },
+    { "33 attributes",
+      X(BEGIN HEADER(SECURITY("<w:BinarySecurityToken ValueType=\"" JWT "\""
+        SEVEN("a") SEVEN("b") SEVEN("c") SEVEN("d") " e='' f='' g='' h=''>"
+        TOKEN "</w:BinarySecurityToken>")) BODY("") END),
       NO(SECURITY_MALFORMED, "an attribute twice by local name, or too many") },
     { "ValueType of the xml namespace",
       X(BEGIN HEADER(SECURITY("<w:BinarySecurityToken xml:ValueType=\"" JWT

@@ -1010,6 +1010,44 @@ test_tail_bits(void)
 }
 
 
+/*** no keys ***/
+
+
+/* what needs no key is judged without one, and nothing is accepted */
+
+static void
+test_without_keys(void)
+{
+    size_t            i;
+    entra_policy_t    policy;
+    entra_reason_t    reason;
+    entra_verdict_t   verdict;
+
+    static const struct {
+        const char      *header;
+        entra_reason_t   reason;
+        const char      *name;
+    } tokens[] = {
+        { "", ENTRA_KEYS_UNAVAILABLE, "a good token without a key set" },
+        { "kid=\"\"", ENTRA_KEYS_UNAVAILABLE, "an empty kid" },
+        { "nonce=\"x\"", ENTRA_KEYS_UNAVAILABLE, "a token for Graph" },
+        { "alg=\"none\"", ENTRA_ALGORITHM_NOT_ALLOWED, "alg none" },
+        { "-kid", ENTRA_TOKEN_MALFORMED, "no kid" },
+    };
+
+    policy = make_policy(POLICY_USUAL);
+
+    for (i = 0; i < tap_count(tokens); i++) {
+        reason = token_judge(make_token(tokens[i].header, "", false, KEY_MAIN),
+                             MAX_TOKEN, NULL, &policy, &pool, &verdict);
+
+        tap_is_reason(reason, tokens[i].reason, tokens[i].name);
+        tap_ok(!verdict.verified, "and it is not verified");
+        pool_free(&pool);
+    }
+}
+
+
 /*** length ***/
 
 
@@ -1115,6 +1153,7 @@ main(void)
     test_embedded_key();
     test_wrapped();
     test_tail_bits();
+    test_without_keys();
     test_length();
     test_allocator();
 
