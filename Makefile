@@ -158,11 +158,13 @@ install-module: $(module)
 	    echo "nginx -V names no --modules-path:" \
 	         "say make install MODULES_DIR=DIR" >&2; exit 1; }
 	install -d $(DESTDIR)$(MODULES_DIR) $(DESTDIR)$(CONF_DIR) \
-	    $(DESTDIR)$(UI_DIR) $(DESTDIR)$(CONF_DIR)/prometheus
+	    $(DESTDIR)$(UI_DIR) $(DESTDIR)$(CONF_DIR)/prometheus \
+	    $(DESTDIR)$(CONF_DIR)/redis
 	install -m 644 $(module) $(DESTDIR)$(MODULES_DIR)
 	install -m 644 $(wildcard ui/*) $(DESTDIR)$(UI_DIR)
 	@for file in $(wildcard conf-examples/*.conf \
-	                        conf-examples/prometheus/*); do \
+	                        conf-examples/prometheus/* \
+	                        conf-examples/redis/*); do \
 	    target=$(DESTDIR)$(CONF_DIR)/$${file#conf-examples/}; \
 	    if [ -e $$target ] && ! cmp -s $$file $$target; then \
 	        echo "$$target was changed: it stays," \

@@ -47,7 +47,7 @@ sub example_files {
     my ($t, $key) = @_;
     my $ca = EntraMDM::Certificates->new($t->dir . '/ca');
     my %server = $ca->certificate('fleet',
-        'DNS:fleet.example.com,DNS:mdm-admin.example.com');
+        'DNS:fleet.example.com,DNS:mdm-admin.example.com,IP:127.0.0.1');
 
     $T = $t;
     mkdir $t->dir . '/modules';

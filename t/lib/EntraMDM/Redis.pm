@@ -16,7 +16,7 @@ package EntraMDM::Redis;
 #   my $replica = $redis->replica('second');
 #   my $sentinel = EntraMDM::Redis->sentinel($t, 'sentinel', mymaster => $redis);
 #   $sentinel->master('mymaster');      # the port
-#   my $cluster = EntraMDM::Redis->cluster($t, qw(n1 n2 n3));
+#   my $cluster = EntraMDM::Redis->cluster($t, { acl => $lines }, qw(n1 n2 n3));
 #   $cluster->owner($key); $cluster->move($key => $cluster->other($key));
 #
 # What Redis answers is a value: a string, undef for nil, a list; an error is
@@ -199,12 +199,13 @@ sub connect {
 
 sub greet {
     my ($self, $c) = @_;
-    my @auth = defined $self->{acl} ? (USER, USER)
-             : $self->{password} // ();
+    my @auth = defined $self->{acl} ? $self->login : $self->{password} // ();
 
     $c->call(AUTH => @auth) if @auth;
     $c->call(qw(CLIENT SETNAME), NAME);
 }
+
+sub login { return (USER, USER) }
 
 
 # What others have connected: hashes of CLIENT LIST, without the harness,
@@ -242,7 +243,8 @@ sub sentinel {
     my ($class, $t, $name, $service, $master, %o) = @_;
     my $port = $master->{port};
 
-    return $class->new($t, $name, %o, sentinel => 1, conf => <<EOC);
+    return $class->new($t, $name, %o, sentinel => 1,
+        conf => <<EOC . ($o{conf} // ''));
 sentinel monitor $service 127.0.0.1 $port 1
 sentinel down-after-milliseconds $service 500
 sentinel failover-timeout $service 1000
@@ -344,9 +346,11 @@ use Carp qw(croak);
 
 sub new {
     my ($class, $t, @names) = @_;
-    my @nodes = map { EntraMDM::Redis->new($t, $_, save => 1, conf => join "\n",
-        'cluster-enabled yes', 'cluster-port ' . $t->port("$_-bus"),
-        'cluster-node-timeout 2000') } @names;
+    my %o = ref $names[0] ? %{ shift @names } : ();
+    my @nodes = map { EntraMDM::Redis->new($t, $_, save => 1, %o,
+        conf => join "\n", 'cluster-enabled yes',
+        'cluster-port ' . $t->port("$_-bus"), 'cluster-node-timeout 2000')
+    } @names;
     my $self = bless { nodes => \@nodes, names => \@names, t => $t }, $class;
     my @masters = @nodes[ 0 .. ($#nodes < 2 ? $#nodes : 2) ];
     my $share = 16384 / @masters;
@@ -432,7 +436,7 @@ sub move {
     my @keys = @{ $from->cmd(qw(CLUSTER GETKEYSINSLOT), $slot, 1000) };
     for my $i (0 .. $#keys) {
         my $reply = $from->cmd(MIGRATE => '127.0.0.1', $to->port, $keys[$i], 0,
-            5000);
+            5000, defined $to->{acl} ? (AUTH2 => $to->login) : ());
         croak "MIGRATE $keys[$i]: $reply" if $reply ne 'OK';
         $between->() if $between && $i == int($#keys / 2);
     }
