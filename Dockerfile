@@ -2,7 +2,12 @@
 # configuration on port 8080:
 #
 #   docker build -t entra-mdm .
-#   docker run -p 8080:8080 -v ./nginx.conf:/etc/nginx/nginx.conf:ro entra-mdm
+#   docker run -p 8080:8080 entra-mdm
+#   docker run -p 443:443 -v ./nginx.conf:/etc/nginx/nginx.conf:ro \
+#       -e HEALTH_URL=https://127.0.0.1/health entra-mdm
+#
+# --build-arg DEBIAN=trixie takes Debian 13 instead of 12; there hiredis has TLS.
+# compose.yaml runs it with a Redis.
 
 ARG DEBIAN=bookworm
 
@@ -40,8 +45,10 @@ USER www-data
 EXPOSE 8080
 STOPSIGNAL SIGQUIT
 
-HEALTHCHECK --interval=30s --timeout=3s \
-    CMD curl -fsS http://127.0.0.1:8080/health || exit 1
+# A configuration of yours has such a location, or another HEALTH_URL.
+ENV HEALTH_URL=http://127.0.0.1:8080/health
+HEALTHCHECK --interval=30s --timeout=3s --start-period=5s \
+    CMD curl -fsSk "$HEALTH_URL" || exit 1
 
 # Relative paths in the configuration are below /var/lib/nginx, which the
 # worker's user owns.

@@ -1,9 +1,11 @@
 #!/usr/bin/perl
 # once
 
-# The image of the Dockerfile, built without a container engine: it serves
-# the demo configuration, as a user without privileges, until a mount replaces
-# it.  Takes some minutes the first time; the image's layers are kept.
+# The image of the Dockerfile, built without a container engine: it serves the
+# demo configuration, as a user without privileges, until a mount replaces it.
+# The first time takes minutes; the layers are kept.  Another Debian than 12:
+#
+#   DEBIAN=trixie prove -It/lib t/image.t
 
 use strict;
 use warnings;
@@ -11,76 +13,92 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use IO::Socket::INET;
+use File::Temp qw(tempdir);
 use Test::More;
 
-use EntraMDM::File qw(root slurp wait_for);
+use EntraMDM::File qw(root slurp spew wait_for);
 use EntraMDM::HTTP;
-use EntraMDM::Nginx;
+use EntraMDM::Image;
 use EntraMDM::Soap;
 use EntraMDM::Token;
 
-for my $tool (qw(buildah debootstrap)) {
-    plan(skip_all => "$tool is not installed")
-        if !grep { -x "$_/$tool" } split /:/, "$ENV{PATH}:/usr/sbin";
-}
-plan(skip_all => 'buildah needs root here') if $> != 0;
+my $debian = $ENV{DEBIAN} // 'bookworm';
 
-my $image = root() . '/tools/image';
-my $said = `$image bookworm 2>&1`;
-is($?, 0, 'the image is built') or diag $said;
+images($debian);
+$EntraMDM::HTTP::Port = 8080;
 
-# The port cannot be mapped here, so it is the configuration that is replaced.
-
-my $t = EntraMDM::Nginx->new(module => 0);
+my $dir = tempdir(CLEANUP => 1);
+my $dockerfile = slurp(root() . '/Dockerfile');
+my ($check) = $dockerfile =~ /^HEALTHCHECK .*\\\n\s+CMD (.*)/m;
+my ($signal) = $dockerfile =~ /^STOPSIGNAL SIG(\w+)/m;
+my $enroll = '/api/mdm/microsoft/enroll';
 my $key = new_key();
-my $conf = slurp(root() . '/conf-examples/demo.conf');
-my $port = $t->port(8080);
-my $nobody = $t->port('nobody');
 
-$conf =~ s/listen 8080/listen 127.0.0.1:$port/;
-$conf =~ s/127\.0\.0\.1:8081/127.0.0.1:$nobody/g;
-$t->write_file('nginx.conf', $conf);
-$t->write_file('keys.json', jwks($key));
-chmod 0755, $t->dir;
+chmod 0755, $dir;
 
-my $pid = fork // die;
-if ($pid == 0) {
-    setpgrp;
-    open STDIN, '<', '/dev/null';
-    open STDOUT, '>', $t->dir . '/container.log';
-    open STDERR, '>&', \*STDOUT;
-    exec $image, 'run', 'bookworm',
-        '-v', $t->dir . '/nginx.conf:/etc/nginx/nginx.conf:ro',
-        '-v', $t->dir . '/keys.json:/etc/nginx/keys.json:ro';
+sub healthy {
+    my (@options) = @_;
+    return EntraMDM::Image::once($debian, \@options, 'sh', '-c',
+        "$check; echo status \$?");
 }
 
-my $up = wait_for { IO::Socket::INET->new("127.0.0.1:$port") } 60;
-ok($up, 'it serves') or diag $t->file('container.log');
 
-# What the health check of the Dockerfile asks for.
+# nothing mounted: the demo
 
-my ($check) = slurp(root() . '/Dockerfile')
-    =~ m{CMD curl -fsS http://127\.0\.0\.1:8080(\S+)};
-is(http_get($check)->body, "ok\n", 'it is healthy');
+my $demo = EntraMDM::Image->run($dir, $debian, []);
+ok((wait_for { eval { http_get('/health')->status == 200 } } 60),
+    'nothing is mounted: the demo is served') or diag $demo->log;
+like(healthy(), qr/^ok\nstatus 0$/, 'it is healthy');
+like(healthy('-e', 'HEALTH_URL=http://127.0.0.1:8080/nothing'), qr/status [1-9]/,
+    'as it would not be without an answer');
+my $r = http_post($enroll, enroll_message(mint($key, claims_v2())));
+is(fault($r)->{subcode}, 's:Authentication', 'a token is refused');
+like($demo->log, qr/policy "fleet" refused, key_unknown/,
+    'its log is on standard error');
 
-my $mdm = '/api/mdm/microsoft';
-is(http_post("$mdm/enroll", enroll_message(mint($key, claims_v2())))->body,
-    'accepted: user bob@example.com of tenant ' . TENANT . "\n",
-    'a token is accepted');
-is(fault(http_post("$mdm/enroll", enroll_message(mint(new_key(),
-    claims_v2()))))->{subcode}, 's:Authentication', 'another is refused');
-
-my ($master) = map { m{/proc/(\d+)/} }
-    grep { (eval { slurp($_) } // '') =~ m{^nginx: master.*/var/lib/nginx/} }
-    glob '/proc/[0-9]*/cmdline';
+my $master = $demo->main('nginx: master');
 my ($uid) = slurp("/proc/$master/status") =~ /^Uid:\s+(\d+)/m;
 isnt($uid, 0, 'nginx has no privileges');
+is((split /:/, slurp("/proc/$master/root/etc/passwd")
+    =~ s/.*^(?=www-data:)//msr)[2], $uid, 'it is www-data');
 
-kill QUIT => $master;
-waitpid $pid, 0;
-is($?, 0, 'it ends when it is told to');
-like($t->file('container.log'), qr/policy "fleet" refused, key_unknown/,
-    'its log is on standard error');
+ok($demo->quit('nginx: master', $signal), 'it ends when it is told to');
+like(EntraMDM::Image::once($debian, [], 'entra-mdmctl', '--version'),
+    qr/^entra-mdmctl \d/, 'the command is there');
+like(EntraMDM::Image::once($debian, [], 'cat', '/etc/os-release'),
+    qr/CODENAME=$debian$/m, "on $debian");
+ok(EntraMDM::Image::once($debian, [], 'sh', '-c',
+    'command -v gcc make nginx') =~ m{\A/\S*nginx\s*\z},
+    'without what it was built with');
+
+
+# mounted: another configuration, other keys
+
+spew("$dir/nginx.conf", slurp(root() . '/conf-examples/demo.conf')
+    =~ s/(?=location = .health)/location = \/mine { return 204; }\n/r);
+spew("$dir/keys.json", jwks($key));
+
+my $mine = EntraMDM::Image->run($dir, $debian, [
+    '-v', "$dir/nginx.conf:/etc/nginx/nginx.conf:ro",
+    '-v', "$dir/keys.json:/etc/nginx/keys.json:ro" ]);
+ok((wait_for { eval { http_get('/mine')->status == 204 } } 60),
+    'mounted: that is what it serves') or diag $mine->log;
+is(http_post($enroll, enroll_message(mint($key, claims_v2())))->body,
+    'accepted: user bob@example.com of tenant ' . TENANT . "\n",
+    'a token is accepted');
+is(fault(http_post($enroll, enroll_message(mint(new_key(), claims_v2()))))
+    ->{subcode}, 's:Authentication', 'another is refused');
+ok($mine->quit('nginx: master', $signal), 'it ends');
+
+
+# hiredis has TLS from trixie on
+
+spew("$dir/tls.conf", slurp(root() . '/conf-examples/demo.conf')
+    =~ s{(?=device_token)}{redis rediss://127.0.0.1:6379; state s/s.json; }r);
+my $said = EntraMDM::Image::once($debian, [ '-v',
+    "$dir/tls.conf:/etc/nginx/nginx.conf:ro" ],
+    qw(nginx -p /var/lib/nginx/ -t));
+like($said, $debian eq 'bookworm' ? qr/\[emerg\].*hiredis.*TLS/
+    : qr/test is successful/, 'rediss://, where hiredis has TLS');
 
 done_testing();
