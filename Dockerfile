@@ -19,8 +19,10 @@ RUN apt-get update \
         build-essential nginx nginx-dev libssl-dev libjansson-dev \
         libexpat1-dev libhiredis-dev libcurl4-openssl-dev libyaml-dev
 
-COPY . /src
-RUN make -C /src BUILD=/build
+COPY config Makefile /src/
+COPY ngx_http_entra_mdm_module /src/ngx_http_entra_mdm_module
+COPY entra-mdmctl /src/entra-mdmctl
+RUN make -j "$(nproc)" -C /src BUILD=/build
 
 
 FROM debian:${DEBIAN}-slim
