@@ -63,13 +63,20 @@ is((split /:/, slurp("/proc/$master/root/etc/passwd")
     =~ s/.*^(?=www-data:)//msr)[2], $uid, 'it is www-data');
 
 ok($demo->quit('nginx: master', $signal), 'it ends when it is told to');
-like(EntraMDM::Image::once($debian, [], 'entra-mdmctl', '--version'),
-    qr/^entra-mdmctl \d/, 'the command is there');
-like(EntraMDM::Image::once($debian, [], 'cat', '/etc/os-release'),
-    qr/CODENAME=$debian$/m, "on $debian");
-ok(EntraMDM::Image::once($debian, [], 'sh', '-c',
-    'command -v gcc make nginx') =~ m{\A/\S*nginx\s*\z},
-    'without what it was built with');
+
+my %there = map { /(\S+)=(.*)/ ? ($1, $2) : () } split /\n/,
+    EntraMDM::Image::once($debian, [], 'sh', '-c', <<'END');
+. /etc/os-release
+echo release=$VERSION_CODENAME
+echo command=$(entra-mdmctl --version)
+for tool in gcc make nginx; do echo $tool=$(command -v $tool); done
+END
+is($there{release}, $debian, "on $debian");
+my ($version) = slurp(root() . '/ngx_http_entra_mdm_module/core/entra_version.h')
+    =~ /ENTRA_VERSION\s+"([^"]+)"/;
+is($there{command}, "entra-mdmctl $version", 'the command is there');
+is("$there{gcc}$there{make}", '', 'without what it was built with');
+like($there{nginx}, qr{/nginx$}, 'as nginx is');
 
 
 # mounted: another configuration, other keys

@@ -57,8 +57,15 @@ sub command {
 
 sub once {
     my ($name, $options, @command) = @_;
-    my $shell = join ' ', map { quotemeta } command($name, $options, @command);
-    return scalar `$shell 2>&1`;
+    my $pid = open(my $out, '-|') // die "fork: $!";
+
+    if (!$pid) {
+        open STDIN, '<', '/dev/null';
+        open STDERR, '>&', \*STDOUT;
+        exec command($name, $options, @command) or POSIX::_exit(127);
+    }
+    local $/;
+    return scalar <$out>;
 }
 
 # What the container's user may write to, as an engine sees to it.
