@@ -88,7 +88,7 @@ sub run {
 
 sub log { return slurp($_[0]{log}) }
 
-# The process in the container whose command line begins so.
+# The process in the container whose command line begins so, or with a path to it.
 
 sub main {
     my ($self, $title) = @_;
@@ -99,7 +99,7 @@ sub main {
             =~ /^(\d+) \(.*\) \S (\d+)/s or next;
         $parent{$pid} = $parent;
         push @named, $pid if (eval { slurp("/proc/$pid/cmdline") } // '')
-            =~ /^\Q$title\E/;
+            =~ m{^(?:/\S*/)?\Q$title\E};
     }
     for my $pid (@named) {
         for (my $at = $pid; $at; $at = $parent{$at}) {
