@@ -27,7 +27,7 @@ use IO::Socket::SSL qw(SSL_VERIFY_NONE);
 use EntraMDM::Backend;
 use EntraMDM::Certificates;
 use EntraMDM::File qw(root slurp);
-use EntraMDM::HTTP;
+use EntraMDM::HTTP qw(http_post);
 use EntraMDM::Soap;
 use EntraMDM::Token;
 
