@@ -5,7 +5,6 @@
 
 #include "entra_escape.h"
 #include "entra_issuer.h"
-#include "entra_tou.h"
 #include "entra_url.h"
 #include "fuzz.h"
 
@@ -65,46 +64,6 @@ fuzz_escape(pool_t *pool, entra_str_t text)
 }
 
 
-/* a redirect leads to one of our hosts or back to Windows, or there is none */
-
-static void
-fuzz_redirect(pool_t *pool, entra_str_t query)
-{
-    size_t       i;
-    entra_str_t  location;
-
-    static const entra_str_t  hosts[] = { ENTRA_STR_INIT("h.example") };
-
-    if (!entra_tou_redirect(query, hosts, 1, ENTRA_TOKEN_EXPIRED, &pool->mem,
-                            &location))
-    {
-        return;
-    }
-
-    for (i = 0; i < location.len; i++) {
-        fuzz_claim((unsigned char) location.data[i] > ' ');
-        fuzz_claim((unsigned char) location.data[i] < 0x7f);
-    }
-
-    if (location.len > 6
-        && entra_str_ieq((entra_str_t) { location.data, 6 },
-                         entra_lit("https:")))
-    {
-        fuzz_claim(location.len > 17
-                   && entra_str_ieq((entra_str_t) { location.data + 6, 11 },
-                                    entra_lit("//h.example")));
-        fuzz_claim(strchr("/?#", location.data[17]) != NULL);
-        return;
-    }
-
-    fuzz_claim(location.len > 12
-               && (entra_str_ieq((entra_str_t) { location.data, 12 },
-                                 entra_lit("ms-appx-web:"))
-                   || entra_str_ieq((entra_str_t) { location.data, 14 },
-                                    entra_lit("ms-aadj-redir:"))));
-}
-
-
 static void
 fuzz_issuer(entra_str_t text)
 {
@@ -133,7 +92,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     fuzz_url(text);
     fuzz_escape(&pool, text);
-    fuzz_redirect(&pool, text);
     fuzz_issuer(text);
 
     pool_free(&pool);
