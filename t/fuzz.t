@@ -8,7 +8,11 @@ use strict;
 use warnings;
 
 use FindBin;
+use lib "$FindBin::Bin/lib";
+
 use Test::More;
+
+use EntraMDM::File qw(root slurp);
 
 my $dir = "$FindBin::Bin/fuzz";
 my $seconds = 2;
@@ -24,6 +28,15 @@ my @units = split ' ', `make -s --no-print-directory -C '$dir' list`;
 
 cmp_ok(scalar @units, '>', 0, 'there are fuzzers');
 
+my $doc = slurp(root() . '/docs/fuzzing.md');
+my @told = $doc =~ /^\| `(\w+)` \|/mg;
+
+is_deeply([sort @told], [sort @units], 'docs/fuzzing.md tells of them all');
+
+while ($doc =~ m{Kept as (.*?)\.\n}sg) {
+    ok(-s "$dir/corpus/$_", "$_: is kept") for $1 =~ /`([^`]+)`/g;
+}
+
 for my $unit (@units) {
     my $kept = () = glob "$dir/corpus/$unit/*";
     my $said = `make -s -C '$dir' run T=$unit S=$seconds 2>&1`;
@@ -31,6 +44,7 @@ for my $unit (@units) {
     my ($runs) = $said =~ /stat::number_of_executed_units:\s*(\d+)/;
 
     cmp_ok($kept, '>', 0, "$unit: inputs are kept");
+    ok(-s "$dir/dict/$unit.dict", "$unit: a dictionary");
     is($failed, 0, "$unit: every promise is kept")
         or diag(substr $said, -4000);
     cmp_ok($runs // 0, '>', $kept, "$unit: new inputs were tried");
