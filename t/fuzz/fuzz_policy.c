@@ -3,14 +3,14 @@
  * of the document as a tree, with lists of text and a pattern for URLs.
  *
  * The first line of an input makes the policy, a letter a trait; the rest is
- * the payload.
+ * the payload, which may be a device token too.
  */
 
 #include <ctype.h>
 #include <regex.h>
 #include <strings.h>
 
-#include "entra_issuer.h"
+#include "entra_device.h"
 #include "entra_json.h"
 #include "entra_policy.h"
 #include "fuzz.h"
@@ -641,6 +641,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     json = fuzz_json(payload);
 
     fuzz_claim(reason == (json ? ENTRA_OK : ENTRA_TOKEN_MALFORMED));
+
+    fuzz_claim((entra_device_token_check(payload) == ENTRA_OK)
+               == (json && json_is_number(json_object_get(json, "type"))));
 
     if (json != NULL) {
         fuzz_compare(&traits, json, &claims);
