@@ -1,6 +1,6 @@
 /*
  * URLs, issuers and what is escaped: views stay within the text, and nothing
- * that would end a header, a log line or an element comes out.
+ * that would end a header, a log line, an element or a label comes out.
  */
 
 #include "entra_escape.h"
@@ -64,6 +64,28 @@ fuzz_escape(pool_t *pool, entra_str_t text)
 }
 
 
+/* between the quotes of a label nothing ends it */
+
+static void
+fuzz_label(pool_t *pool, entra_str_t text)
+{
+    char  *out, *p, *end;
+
+    out = pool_alloc(pool, text.len * ENTRA_ESCAPE_MAX + 1);
+    end = entra_escape_label(text, out);
+    fuzz_claim(end <= out + text.len * ENTRA_ESCAPE_MAX);
+
+    for (p = out; p < end; p++) {
+        fuzz_claim(*p != '"' && *p != '\n');
+
+        if (*p == '\\') {
+            p++;
+            fuzz_claim(p < end && memchr("\\\"n", *p, 3) != NULL);
+        }
+    }
+}
+
+
 static void
 fuzz_issuer(entra_str_t text)
 {
@@ -92,6 +114,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     fuzz_url(text);
     fuzz_escape(&pool, text);
+    fuzz_label(&pool, text);
     fuzz_issuer(text);
 
     pool_free(&pool);
