@@ -104,6 +104,30 @@ fuzz_spread(pool_t *pool, entra_str_t value)
 }
 
 
+/* one to three digits behind the point are thousandths */
+
+static void
+fuzz_quality(pool_t *pool, entra_str_t value)
+{
+    int       digits;
+    size_t    i;
+    unsigned  weight, n;
+
+    static const unsigned  unit[] = { 100, 10, 1 };
+
+    for (i = 0, n = 0; i < value.len; i++) {
+        n = n * 31 + (unsigned char) value.data[i];
+    }
+
+    digits = 1 + (int) (n % 3);
+    weight = n / 3 % (1000 / unit[digits - 1]);
+
+    fuzz_claim(fuzz_weight(entra_str(pool_text(pool, TYPE ";q=0.%0*u", digits,
+                                               weight)))
+               == weight * unit[digits - 1]);
+}
+
+
 static void
 fuzz_accept(pool_t *pool, entra_str_t value)
 {
@@ -170,6 +194,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     value = fuzz_copy(&pool, data, size);
 
     fuzz_accept(&pool, value);
+    fuzz_quality(&pool, value);
     fuzz_bearer(value);
 
     pool_free(&pool);
