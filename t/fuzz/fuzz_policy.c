@@ -3,7 +3,8 @@
  * of the document as a tree, with lists of text and a pattern for URLs.
  *
  * The first line of an input makes the policy, a letter a trait; the rest is
- * the payload, which may be a device token too.
+ * the payload, which may be a device token too.  A copy of the claims is judged
+ * the same after the request has gone.
  */
 
 #include <ctype.h>
@@ -613,14 +614,30 @@ fuzz_compare(const fuzz_traits_t *traits, json_t *json,
 }
 
 
+/* a copy, which a worker keeps of a token, has nothing of the request in it */
+
+static void
+fuzz_copied(pool_t *pool, const entra_claims_t *claims, entra_claims_t *copy)
+{
+    size_t  size;
+
+    size = entra_claims_size(claims);
+
+    entra_claims_copy(claims, pool_alloc(pool, size ? size : 1), copy);
+
+    fuzz_claim(copy->naud == claims->naud);
+    fuzz_claim(entra_str_eq(copy->payload, claims->payload));
+}
+
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    pool_t           pool;
+    pool_t           pool, kept;
     json_t          *json;
     const uint8_t   *end;
     entra_str_t      payload;
-    entra_claims_t   claims;
+    entra_claims_t   claims, copy;
     fuzz_traits_t    traits;
     entra_reason_t   reason;
 
@@ -645,12 +662,21 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_claim((entra_device_token_check(payload) == ENTRA_OK)
                == (json && json_is_number(json_object_get(json, "type"))));
 
+    pool_init(&kept);
+
     if (json != NULL) {
         fuzz_compare(&traits, json, &claims);
-        json_decref(json);
+        fuzz_copied(&kept, &claims, &copy);
     }
 
     pool_free(&pool);
+
+    if (json != NULL) {
+        fuzz_compare(&traits, json, &copy);
+        json_decref(json);
+    }
+
+    pool_free(&kept);
 
     return 0;
 }
