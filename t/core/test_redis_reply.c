@@ -400,7 +400,7 @@ test_entry(void)
 static void
 test_before(void)
 {
-    char    out[ENTRA_REDIS_STREAM_ID + 1];
+    char    out[ENTRA_REDIS_STREAM_ID + 1], name[64];
     size_t  i, len;
 
     static const struct {
@@ -429,8 +429,9 @@ test_before(void)
 
     for (i = 0; i < tap_count(rows); i++) {
         len = entra_redis_before(entra_str(rows[i].id), out);
+        snprintf(name, sizeof(name), "before \"%s\"", rows[i].id);
         tap_is_str((entra_str_t) { out, len }, entra_str(rows[i].before),
-                   rows[i].id[0] ? rows[i].id : "before no ID");
+                   name);
     }
 }
 
