@@ -8,7 +8,8 @@
 #   make install             module, examples, command, page; DESTDIR is honoured
 #   make install-module      without the command
 #   make core                builds and runs the unit tests of the core
-#   make fuzz T=soap S=60    one fuzzer of the core, for so many seconds
+#   make fuzz T=soap S=60    one fuzzer of the core, for so many seconds;
+#                            with ENGINE=afl under AFL++: tools/setup fuzz
 #   make coverage            what the core's tests reach, by lines and branches
 #   make analyze             static analysis: gcc -fanalyzer, clang-tidy, cppcheck,
 #                            or some of them: make analyze TOOLS='gcc cppcheck'
@@ -182,9 +183,11 @@ core:
 
 T = soap
 S = 60
+ENGINE = libfuzzer
 
 fuzz:
-	@$(MAKE) -s --no-print-directory -C t/fuzz run BUILD=$(build)/fuzz T=$(T) S=$(S)
+	@$(MAKE) -s --no-print-directory -C t/fuzz run BUILD=$(build)/fuzz \
+	    T=$(T) S=$(S) ENGINE=$(ENGINE)
 
 coverage:
 	@$(MAKE) --no-print-directory -C t/core coverage BUILD=$(build)/coverage

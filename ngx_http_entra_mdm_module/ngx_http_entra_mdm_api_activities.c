@@ -11,7 +11,6 @@
 #define MAX_PAGE      1000000
 
 #define BATCH         1000              /* entries of one answer of Redis */
-#define MAX_ID        48                /* bytes of a stream's ID */
 
 
 typedef struct {
@@ -33,8 +32,8 @@ typedef struct {
     ngx_uint_t                    left;         /* to be shown */
     ngx_uint_t                    shown;
     ngx_uint_t                    asked;
-    u_char                        from[MAX_ID]; /* the next ID to look at */
-    size_t                        from_len;
+    char                          from[ENTRA_REDIS_STREAM_ID + 1];
+    size_t                        from_len;     /* of the next to look at */
 } ngx_http_entra_mdm_stream_t;
 
 
@@ -171,42 +170,17 @@ ngx_http_entra_mdm_stream_failed(ngx_http_entra_mdm_session_t *session,
 }
 
 
-static entra_str_t
-ngx_http_entra_mdm_stream_field(const redisReply *fields, const char *name)
-{
-    size_t       i;
-    redisReply  *field, *value;
-
-    for (i = 0; i + 1 < fields->elements; i += 2) {
-        field = fields->element[i];
-        value = fields->element[i + 1];
-
-        if (field->type == REDIS_REPLY_STRING
-            && value->type == REDIS_REPLY_STRING
-            && ngx_strcmp(field->str, name) == 0)
-        {
-            return (entra_str_t) { value->str, value->len };
-        }
-    }
-
-    return ENTRA_STR_NONE;
-}
-
-
 /* whatever others have put there is shown as far as it goes */
 
 static void
 ngx_http_entra_mdm_stream_show(ngx_http_entra_mdm_stream_t *stream,
-    const redisReply *entry)
+    entra_str_t id, const redisReply *fields)
 {
     ngx_uint_t                  i, n;
-    entra_str_t                 id, value;
-    const redisReply           *fields;
+    entra_str_t                 value;
     ngx_http_entra_mdm_text_t  *text;
 
     text = &stream->text;
-    fields = entry->element[1];
-    id = (entra_str_t) { entry->element[0]->str, entry->element[0]->len };
 
     ngx_http_entra_mdm_text(text, "%s{\"id\":", stream->shown++ ? "," : "");
     ngx_http_entra_mdm_text_string(text, id);
@@ -215,16 +189,15 @@ ngx_http_entra_mdm_stream_show(ngx_http_entra_mdm_stream_t *stream,
 
     ngx_http_entra_mdm_text(text, ",\"created_at\":");
     ngx_http_entra_mdm_text_time(text,
-                                 strtoll(entry->element[0]->str, NULL, 10)
-                                 / 1000);
+                                 strtoll(id.data, NULL, 10) / 1000);
     ngx_http_entra_mdm_text(text, ",\"type\":");
     ngx_http_entra_mdm_text_string(text,
-                            ngx_http_entra_mdm_stream_field(fields, "type"));
+                              entra_redis_field(fields, entra_lit("type")));
     ngx_http_entra_mdm_text(text, ",\"details\":{");
 
     for (i = 0, n = 0; i < ENTRA_LISTS; i++) {
-        value = ngx_http_entra_mdm_stream_field(fields,
-                                                entra_activity_details[i]);
+        value = entra_redis_field(fields,
+                                  entra_str(entra_activity_details[i]));
         if (value.data != NULL) {
             ngx_http_entra_mdm_text(text, "%s\"%s\":", n++ ? "," : "",
                                     entra_activity_details[i]);
@@ -234,35 +207,11 @@ ngx_http_entra_mdm_stream_show(ngx_http_entra_mdm_stream_t *stream,
 
     ngx_http_entra_mdm_text(text, "},\"actor\":");
     ngx_http_entra_mdm_text_string(text,
-                            ngx_http_entra_mdm_stream_field(fields, "actor"));
+                              entra_redis_field(fields, entra_lit("actor")));
     ngx_http_entra_mdm_text(text, ",\"role\":");
     ngx_http_entra_mdm_text_string(text,
-                            ngx_http_entra_mdm_stream_field(fields, "role"));
+                              entra_redis_field(fields, entra_lit("role")));
     ngx_http_entra_mdm_text(text, "}");
-}
-
-
-/* the ID before one, "5-3"; older servers know no exclusive ranges */
-
-static void
-ngx_http_entra_mdm_stream_before(ngx_http_entra_mdm_stream_t *stream,
-    const char *id)
-{
-    char                *end;
-    unsigned long long   milliseconds, sequence;
-
-    milliseconds = strtoull(id, &end, 10);
-    sequence = *end == '-' ? strtoull(end + 1, NULL, 10) : 0;
-
-    if (sequence-- == 0) {
-        /* the greatest there is, by its own definition */
-        milliseconds--;
-    }
-
-    stream->from_len = ngx_sprintf(stream->from, "%uL-%uL",
-                                   (uint64_t) milliseconds,
-                                   (uint64_t) sequence)
-                       - stream->from;
 }
 
 
@@ -288,7 +237,8 @@ ngx_http_entra_mdm_stream_read(ngx_http_entra_mdm_redis_conn_t *conn,
     redisReply *reply)
 {
     size_t                         i;
-    redisReply                    *entry;
+    entra_str_t                    id;
+    const redisReply              *fields;
     ngx_http_entra_mdm_session_t  *session;
     ngx_http_entra_mdm_stream_t   *stream;
 
@@ -309,14 +259,17 @@ ngx_http_entra_mdm_stream_read(ngx_http_entra_mdm_redis_conn_t *conn,
         return;
     }
 
-    for (i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
-        entry = reply->element[i];
+    if (reply->type != REDIS_REPLY_ARRAY) {
+        ngx_http_entra_mdm_stream_failed(session, "an answer of another form");
+        return;
+    }
 
-        if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2
-            || entry->element[0]->type != REDIS_REPLY_STRING
-            || entry->element[1]->type != REDIS_REPLY_ARRAY)
-        {
-            continue;
+    for (i = 0; i < reply->elements; i++) {
+
+        if (!entra_redis_entry(reply->element[i], &id, &fields)) {
+            ngx_http_entra_mdm_stream_failed(session,
+                                             "an answer of another form");
+            return;
         }
 
         if (stream->skip) {
@@ -324,17 +277,17 @@ ngx_http_entra_mdm_stream_read(ngx_http_entra_mdm_redis_conn_t *conn,
 
         } else if (stream->left) {
             stream->left--;
-            ngx_http_entra_mdm_stream_show(stream, entry);
+            ngx_http_entra_mdm_stream_show(stream, id, fields);
 
         } else {
             ngx_http_entra_mdm_stream_end(stream, 1);
             return;
         }
 
-        ngx_http_entra_mdm_stream_before(stream, entry->element[0]->str);
+        stream->from_len = entra_redis_before(id, stream->from);
     }
 
-    if (i < stream->asked) {
+    if (i < stream->asked || stream->from_len == 0) {
         /* there are no more */
         ngx_http_entra_mdm_stream_end(stream, 0);
         return;
@@ -359,7 +312,7 @@ ngx_http_entra_mdm_stream_ready(ngx_http_entra_mdm_session_t *session)
 
     ngx_str_set(&words[0], "XREVRANGE");
     words[1] = session->redis->keys[NGX_HTTP_ENTRA_MDM_REDIS_ACTIVITIES];
-    words[2].data = stream->from;
+    words[2].data = (u_char *) stream->from;
     words[2].len = stream->from_len;
     ngx_str_set(&words[3], "-");
     ngx_str_set(&words[4], "COUNT");

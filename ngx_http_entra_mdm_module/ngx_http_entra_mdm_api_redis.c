@@ -169,13 +169,14 @@ static ngx_int_t
 ngx_http_entra_mdm_store_keep(ngx_http_entra_mdm_store_t *store,
     ngx_http_entra_mdm_stored_t *stored, const redisReply *reply)
 {
-    size_t             i, n;
-    uint32_t          *upper;
-    ngx_str_t         *odd;
-    ngx_pool_t        *pool;
-    entra_str_t        text;
-    entra_guid_t      *ids;
-    entra_typed_t     *members;
+    size_t                 i, n;
+    uint32_t              *upper;
+    ngx_str_t             *odd;
+    ngx_pool_t            *pool;
+    entra_str_t            text;
+    entra_guid_t          *ids;
+    entra_typed_t         *members;
+    entra_redis_member_e   kind;
 
     n = reply->elements;
     pool = store->patch->lists;
@@ -193,15 +194,12 @@ ngx_http_entra_mdm_store_keep(ngx_http_entra_mdm_store_t *store,
     stored->members = members;
 
     for (i = 0; i < n; i++) {
-        text = (entra_str_t) { reply->element[i]->str,
-                               reply->element[i]->len };
+        kind = entra_redis_member(reply->element[i],
+                                  &members[stored->nmembers], &text);
 
-        if (reply->element[i]->type != REDIS_REPLY_STRING) {
-            continue;
-        }
+        stored->nmembers += kind == ENTRA_REDIS_ID_MEMBER;
 
-        if (entra_guid_parse(text, &members[stored->nmembers].id)) {
-            members[stored->nmembers++].upper = entra_guid_upper(text);
+        if (kind != ENTRA_REDIS_ODD_MEMBER) {
             continue;
         }
 
@@ -237,7 +235,7 @@ static void
 ngx_http_entra_mdm_store_generation(ngx_http_entra_mdm_redis_conn_t *conn,
     redisReply *reply)
 {
-    ngx_int_t                    n;
+    uint64_t                     n;
     ngx_http_entra_mdm_store_t  *store;
 
     store = ngx_http_entra_mdm_store_of(conn);
@@ -251,9 +249,7 @@ ngx_http_entra_mdm_store_generation(ngx_http_entra_mdm_redis_conn_t *conn,
             return;
         }
 
-        n = ngx_atoi((u_char *) reply->str, reply->len);
-
-        if (n == NGX_ERROR) {
+        if (!entra_redis_number(reply, &n)) {
             ngx_http_entra_mdm_store_away(store, "its key \"generation\" is "
                                           "not a number, delete it");
             return;

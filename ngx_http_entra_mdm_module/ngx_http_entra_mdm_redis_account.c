@@ -322,9 +322,9 @@ ngx_http_entra_mdm_account_scanned(ngx_http_entra_mdm_redis_conn_t *conn,
 {
     bool                           added;
     size_t                         i, n;
-    redisReply                    *members;
-    entra_str_t                    text;
+    entra_str_t                    cursor, text;
     entra_typed_t                 *entries;
+    const redisReply              *members;
     ngx_http_entra_mdm_account_t  *account;
 
     account = ngx_http_entra_mdm_account_of(conn);
@@ -333,19 +333,13 @@ ngx_http_entra_mdm_account_scanned(ngx_http_entra_mdm_redis_conn_t *conn,
         return;
     }
 
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2
-        || reply->element[0]->type != REDIS_REPLY_STRING
-        || reply->element[0]->len >= sizeof(account->cursor)
-        || reply->element[1]->type != REDIS_REPLY_ARRAY)
-    {
+    if (!entra_redis_page(reply, &cursor, &members)) {
         ngx_http_entra_mdm_account_refused(account, reply);
         return;
     }
 
-    ngx_cpystrn((u_char *) account->cursor, (u_char *) reply->element[0]->str,
-                sizeof(account->cursor));
-
-    members = reply->element[1];
+    ngx_cpystrn((u_char *) account->cursor, (u_char *) cursor.data,
+                cursor.len + 1);
 
     entries = ngx_alloc((members->elements + 1) * sizeof(entra_typed_t),
                         account->log);
@@ -355,14 +349,8 @@ ngx_http_entra_mdm_account_scanned(ngx_http_entra_mdm_redis_conn_t *conn,
     }
 
     for (i = 0, n = 0; i < members->elements; i++) {
-        text = (entra_str_t) { members->element[i]->str,
-                               members->element[i]->len };
-
-        if (members->element[i]->type == REDIS_REPLY_STRING
-            && entra_guid_parse(text, &entries[n].id))
-        {
-            entries[n++].upper = entra_guid_upper(text);
-        }
+        n += entra_redis_member(members->element[i], &entries[n], &text)
+             == ENTRA_REDIS_ID_MEMBER;
     }
 
     added = entra_gather_add(&account->gather, entries, n);

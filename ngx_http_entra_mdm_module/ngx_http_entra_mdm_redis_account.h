@@ -35,7 +35,7 @@ struct ngx_http_entra_mdm_account_s {
 
     ngx_uint_t                           list;
     ngx_uint_t                           first;     /* never accounted for */
-    char                                 cursor[32];
+    char                                 cursor[ENTRA_REDIS_CURSOR + 1];
     entra_gather_t                       gather;
 
     /* differences of this round, and those that Redis confirms */

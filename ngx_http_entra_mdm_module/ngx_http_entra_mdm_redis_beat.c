@@ -9,15 +9,6 @@
 /*** heartbeat ***/
 
 
-ngx_uint_t
-ngx_http_entra_mdm_feed_is_master(const redisReply *reply)
-{
-    return reply->type == REDIS_REPLY_ARRAY && reply->elements
-           && reply->element[0]->type == REDIS_REPLY_STRING
-           && ngx_strcmp(reply->element[0]->str, "master") == 0;
-}
-
-
 /* both connections have answered */
 
 static void
@@ -44,7 +35,7 @@ ngx_http_entra_mdm_feed_beaten(ngx_http_entra_mdm_redis_conn_t *conn,
     }
 
     if (feed->redis->url.kind == ENTRA_REDIS_SENTINEL
-        && !ngx_http_entra_mdm_feed_is_master(reply))
+        && !entra_redis_is_master(reply))
     {
         ngx_http_entra_mdm_feed_failed(feed, "it is no longer the master");
         return;
@@ -118,38 +109,13 @@ ngx_http_entra_mdm_feed_beat(ngx_event_t *ev)
 /*** poll ***/
 
 
-/* ["flags", ["on", "bcast", "broken_redirect"], "redirect", ...] */
-
 static void
 ngx_http_entra_mdm_feed_tracking_info(ngx_http_entra_mdm_redis_conn_t *conn,
     redisReply *reply)
 {
-    size_t       i;
-    redisReply  *flags, *flag;
-
-    /* a server before 6.2 does not know it */
-
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2
-        || reply->element[1]->type != REDIS_REPLY_ARRAY)
-    {
-        return;
-    }
-
-    flags = reply->element[1];
-
-    for (i = 0; i < flags->elements; i++) {
-        flag = flags->element[i];
-
-        if ((flag->type == REDIS_REPLY_STRING
-             || flag->type == REDIS_REPLY_STATUS)
-            && (ngx_strcmp(flag->str, "broken_redirect") == 0
-                || ngx_strcmp(flag->str, "off") == 0))
-        {
-            ngx_http_entra_mdm_feed_failed(
-                            ngx_http_entra_mdm_feed_of_data(conn),
-                            "tracking has ended");
-            return;
-        }
+    if (entra_redis_tracking_ended(reply)) {
+        ngx_http_entra_mdm_feed_failed(ngx_http_entra_mdm_feed_of_data(conn),
+                                       "tracking has ended");
     }
 }
 

@@ -280,8 +280,7 @@ ngx_http_entra_mdm_redis_sentinel_answer(ngx_http_entra_mdm_redis_conn_t *conn,
 {
     ngx_http_entra_mdm_redis_where_t *where = conn->data;
 
-    ngx_int_t    port;
-    redisReply  *host;
+    entra_redis_host_t  master;
 
     if (reply->type == REDIS_REPLY_ERROR) {
         ngx_http_entra_mdm_redis_abandon(conn,
@@ -289,21 +288,16 @@ ngx_http_entra_mdm_redis_sentinel_answer(ngx_http_entra_mdm_redis_conn_t *conn,
         return;
     }
 
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2
-        || reply->element[0]->type != REDIS_REPLY_STRING
-        || reply->element[1]->type != REDIS_REPLY_STRING)
-    {
+    if (reply->type == REDIS_REPLY_NIL) {
         ngx_http_entra_mdm_redis_abandon(conn,
                                          "(Sentinel) knows no such master");
         return;
     }
 
-    host = reply->element[0];
-    port = ngx_atoi((u_char *) reply->element[1]->str, reply->element[1]->len);
-
-    if (port < 1 || port > 65535
-        || ngx_http_entra_mdm_redis_named(where, host->str, host->len,
-                                          (in_port_t) port)
+    if (!entra_redis_master(reply, &master)
+        || ngx_http_entra_mdm_redis_named(where, master.name.data,
+                                          master.name.len,
+                                          (in_port_t) master.port)
            != NGX_OK)
     {
         ngx_http_entra_mdm_redis_abandon(conn,

@@ -196,26 +196,19 @@ ngx_http_entra_mdm_redis_bound(ngx_http_entra_mdm_redis_conn_t *conn,
 /*** reading and writing ***/
 
 
-/* what a subscriber is told is no answer to what it said */
-
-static ngx_uint_t
-ngx_http_entra_mdm_redis_is_message(const redisReply *reply)
-{
-    return reply->type == REDIS_REPLY_ARRAY
-           && reply->elements == 3
-           && reply->element[0]->type == REDIS_REPLY_STRING
-           && ngx_strcmp(reply->element[0]->str, "message") == 0;
-}
-
-
 static void
 ngx_http_entra_mdm_redis_dispatch(ngx_http_entra_mdm_redis_conn_t *conn,
     redisReply *reply)
 {
-    ngx_http_entra_mdm_redis_reply_pt  handler;
+    const redisReply                   *message;
+    ngx_http_entra_mdm_redis_reply_pt   handler;
 
-    if (conn->message && ngx_http_entra_mdm_redis_is_message(reply)) {
-        conn->message(conn, reply);
+    /* what a subscriber is told is no answer to what it said */
+
+    message = conn->message ? entra_redis_message(reply) : NULL;
+
+    if (message != NULL) {
+        conn->message(conn, message);
         return;
     }
 

@@ -11,6 +11,8 @@
 
 #include <hiredis/hiredis.h>
 
+#include "entra_redis_reply.h"
+
 
 #define NGX_HTTP_ENTRA_MDM_REDIS_ARGS     256   /* words of a command */
 #define NGX_HTTP_ENTRA_MDM_REDIS_PENDING  256
@@ -24,6 +26,10 @@ typedef struct ngx_http_entra_mdm_redis_conn_s  ngx_http_entra_mdm_redis_conn_t;
  */
 typedef void (*ngx_http_entra_mdm_redis_reply_pt)(
     ngx_http_entra_mdm_redis_conn_t *conn, redisReply *reply);
+
+/* what a subscriber is told, as an answer is */
+typedef void (*ngx_http_entra_mdm_redis_message_pt)(
+    ngx_http_entra_mdm_redis_conn_t *conn, const redisReply *message);
 
 /*
  * The connection has been closed, and not by its owner: why is a text, or NULL
@@ -55,7 +61,7 @@ struct ngx_http_entra_mdm_redis_conn_s {
     /* set by the owner before it is opened */
     ngx_msec_t                           timeout;
     ngx_http_entra_mdm_redis_closed_pt   closed;
-    ngx_http_entra_mdm_redis_reply_pt    message;   /* of a subscriber */
+    ngx_http_entra_mdm_redis_message_pt  message;   /* of a subscriber */
     void                                *data;
     ngx_log_t                           *log;
 };

@@ -111,7 +111,7 @@ void ngx_http_entra_mdm_feed_greet(ngx_http_entra_mdm_redis_feed_t *feed);
 
 /* what the subscriber is told */
 void ngx_http_entra_mdm_feed_message(ngx_http_entra_mdm_redis_conn_t *conn,
-    redisReply *reply);
+    const redisReply *message);
 
 
 /*** ngx_http_entra_mdm_redis_beat.c ***/
@@ -123,9 +123,6 @@ void ngx_http_entra_mdm_feed_poll(ngx_event_t *ev);
 void ngx_http_entra_mdm_feed_ear(ngx_event_t *ev);
 void ngx_http_entra_mdm_feed_checked(ngx_http_entra_mdm_redis_where_t *where,
     const char *why);
-
-/* whether that is the answer of a master to ROLE */
-ngx_uint_t ngx_http_entra_mdm_feed_is_master(const redisReply *reply);
 
 
 #endif /* NGX_HTTP_ENTRA_MDM_REDIS_FEED_H */

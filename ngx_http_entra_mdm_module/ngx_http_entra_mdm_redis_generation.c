@@ -54,17 +54,14 @@ static ngx_atomic_uint_t
 ngx_http_entra_mdm_redis_number(ngx_http_entra_mdm_redis_load_t *load,
     const redisReply *reply)
 {
-    ngx_int_t          n;
+    uint64_t           n;
     ngx_atomic_uint_t  last;
 
     if (reply->type == REDIS_REPLY_NIL) {
         return 0;
     }
 
-    n = reply->type == REDIS_REPLY_STRING
-        ? ngx_atoi((u_char *) reply->str, reply->len) : NGX_ERROR;
-
-    if (n != NGX_ERROR) {
+    if (entra_redis_number(reply, &n)) {
         return n ? (ngx_atomic_uint_t) n : 1;
     }
 

@@ -143,7 +143,7 @@ ngx_http_entra_mdm_feed_role(ngx_http_entra_mdm_redis_conn_t *conn,
         return;
     }
 
-    if (!ngx_http_entra_mdm_feed_is_master(reply)) {
+    if (!entra_redis_is_master(reply)) {
         ngx_http_entra_mdm_feed_failed(feed,
                                        "Sentinel named it, but it is no "
                                        "master");
@@ -178,7 +178,7 @@ ngx_http_entra_mdm_feed_id(ngx_http_entra_mdm_redis_conn_t *conn,
 }
 
 
-/* [message, channel, [key, ...]], or nil for all: FLUSHALL, FLUSHDB */
+/* [key, ...], or nil for all: FLUSHALL, FLUSHDB */
 
 static void
 ngx_http_entra_mdm_feed_invalidated(ngx_http_entra_mdm_redis_feed_t *feed,
@@ -211,14 +211,14 @@ ngx_http_entra_mdm_feed_invalidated(ngx_http_entra_mdm_redis_feed_t *feed,
 
 void
 ngx_http_entra_mdm_feed_message(ngx_http_entra_mdm_redis_conn_t *conn,
-    redisReply *reply)
+    const redisReply *message)
 {
     ngx_http_entra_mdm_redis_feed_t *feed = conn->data;
 
     /* until all is being read, there is nothing to read again */
 
     if (feed->state >= NGX_HTTP_ENTRA_MDM_FEED_LOADING) {
-        ngx_http_entra_mdm_feed_invalidated(feed, reply->element[2]);
+        ngx_http_entra_mdm_feed_invalidated(feed, message);
     }
 }
 

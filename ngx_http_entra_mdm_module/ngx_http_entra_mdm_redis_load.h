@@ -60,7 +60,7 @@ typedef struct {
 
 typedef struct {
     entra_gather_t                       gather;
-    char                                 cursor[32];
+    char                                 cursor[ENTRA_REDIS_CURSOR + 1];
     uint32_t                             skipped;   /* logged last: a hash */
     ngx_uint_t                           seen;      /* unsigned  seen:1; */
     ngx_uint_t                           wrong;     /* unsigned  wrong:1; */

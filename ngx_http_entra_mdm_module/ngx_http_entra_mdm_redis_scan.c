@@ -17,7 +17,7 @@
 
 static void
 ngx_http_entra_mdm_redis_skip(ngx_http_entra_mdm_redis_load_t *load,
-    const redisReply *member)
+    entra_str_t member)
 {
     char                                *last;
     entra_str_t                          text;
@@ -26,14 +26,14 @@ ngx_http_entra_mdm_redis_skip(ngx_http_entra_mdm_redis_load_t *load,
     skipped = &load->skipped;
 
     /* in whatever order they come */
-    skipped->hash += ngx_crc32_long((u_char *) member->str, member->len);
+    skipped->hash += ngx_crc32_long((u_char *) member.data, member.len);
 
     if (skipped->count < NGX_HTTP_ENTRA_MDM_REDIS_SHOWN) {
-        text = (entra_str_t) { member->str, ngx_min(member->len, SHOWN_TEXT) };
+        text = (entra_str_t) { member.data, ngx_min(member.len, SHOWN_TEXT) };
 
         last = entra_escape_log(text, skipped->shown[skipped->count]);
 
-        if (member->len > SHOWN_TEXT) {
+        if (member.len > SHOWN_TEXT) {
             last = (char *) ngx_cpymem(last, "...", 3);
         }
 
@@ -252,11 +252,10 @@ static ngx_int_t
 ngx_http_entra_mdm_redis_batch(ngx_http_entra_mdm_redis_load_t *load,
     const redisReply *members)
 {
-    bool                 added;
-    size_t               i, n;
-    entra_str_t          text;
-    entra_typed_t       *entries;
-    const redisReply    *member;
+    bool            added;
+    size_t          i, n;
+    entra_str_t     text;
+    entra_typed_t  *entries;
 
     if (members->elements == 0) {
         return NGX_OK;
@@ -272,20 +271,20 @@ ngx_http_entra_mdm_redis_batch(ngx_http_entra_mdm_redis_load_t *load,
     n = 0;
 
     for (i = 0; i < members->elements; i++) {
-        member = members->element[i];
 
-        if (member->type != REDIS_REPLY_STRING) {
-            continue;
+        switch (entra_redis_member(members->element[i], &entries[n], &text)) {
+
+        case ENTRA_REDIS_ID_MEMBER:
+            n++;
+            break;
+
+        case ENTRA_REDIS_ODD_MEMBER:
+            ngx_http_entra_mdm_redis_skip(load, text);
+            break;
+
+        case ENTRA_REDIS_NO_MEMBER:
+            break;
         }
-
-        text = (entra_str_t) { member->str, member->len };
-
-        if (entra_guid_parse(text, &entries[n].id)) {
-            entries[n++].upper = entra_guid_upper(text);
-            continue;
-        }
-
-        ngx_http_entra_mdm_redis_skip(load, member);
     }
 
     added = entra_gather_add(&load->list[load->scanned].gather, entries, n);
@@ -300,7 +299,8 @@ static void
 ngx_http_entra_mdm_redis_scanned(ngx_http_entra_mdm_redis_conn_t *conn,
     redisReply *reply)
 {
-    redisReply                       *cursor;
+    entra_str_t                       cursor;
+    const redisReply                 *members;
     ngx_http_entra_mdm_redis_load_t  *load;
     ngx_http_entra_mdm_redis_list_t  *list;
 
@@ -319,20 +319,15 @@ ngx_http_entra_mdm_redis_scanned(ngx_http_entra_mdm_redis_conn_t *conn,
         return;
     }
 
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2
-        || reply->element[0]->type != REDIS_REPLY_STRING
-        || reply->element[0]->len >= sizeof(list->cursor)
-        || reply->element[1]->type != REDIS_REPLY_ARRAY)
-    {
+    if (!entra_redis_page(reply, &cursor, &members)) {
         ngx_http_entra_mdm_redis_load_error(load, reply);
         return;
     }
 
-    cursor = reply->element[0];
-    ngx_cpystrn((u_char *) list->cursor, (u_char *) cursor->str,
-                sizeof(list->cursor));
+    ngx_cpystrn((u_char *) list->cursor, (u_char *) cursor.data,
+                cursor.len + 1);
 
-    if (ngx_http_entra_mdm_redis_batch(load, reply->element[1]) != NGX_OK) {
+    if (ngx_http_entra_mdm_redis_batch(load, members) != NGX_OK) {
         ngx_http_entra_mdm_redis_load_failed(load, "there is no memory");
         return;
     }

@@ -82,10 +82,7 @@ ngx_http_entra_mdm_session_role(ngx_http_entra_mdm_redis_conn_t *conn,
 
     session = conn->data;
 
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0
-        || reply->element[0]->type != REDIS_REPLY_STRING
-        || ngx_strcmp(reply->element[0]->str, "master") != 0)
-    {
+    if (!entra_redis_is_master(reply)) {
         ngx_http_entra_mdm_session_next(session,
                                         "Sentinel named it, but it is no "
                                         "master");

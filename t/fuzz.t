@@ -8,7 +8,11 @@ use strict;
 use warnings;
 
 use FindBin;
+use lib "$FindBin::Bin/lib";
+
 use Test::More;
+
+use EntraMDM::File qw(root slurp);
 
 my $dir = "$FindBin::Bin/fuzz";
 my $seconds = 2;
@@ -16,13 +20,22 @@ my $seconds = 2;
 # a number of jobs of the caller's own make is none of this one's business
 delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
 
-my $built = `make -C '$dir' all 2>&1`;
+my $built = `make -j2 -C '$dir' all 2>&1`;
 
 is($?, 0, 'built') or diag($built);
 
 my @units = split ' ', `make -s --no-print-directory -C '$dir' list`;
 
 cmp_ok(scalar @units, '>', 0, 'there are fuzzers');
+
+my $doc = slurp(root() . '/docs/fuzzing.md');
+my @told = $doc =~ /^\| `(\w+)` \|/mg;
+
+is_deeply([sort @told], [sort @units], 'docs/fuzzing.md tells of them all');
+
+while ($doc =~ m{Kept as (.*?)\.\n}sg) {
+    ok(-s "$dir/corpus/$_", "$_: is kept") for $1 =~ /`([^`]+)`/g;
+}
 
 for my $unit (@units) {
     my $kept = () = glob "$dir/corpus/$unit/*";
@@ -31,6 +44,7 @@ for my $unit (@units) {
     my ($runs) = $said =~ /stat::number_of_executed_units:\s*(\d+)/;
 
     cmp_ok($kept, '>', 0, "$unit: inputs are kept");
+    ok(-s "$dir/dict/$unit.dict", "$unit: a dictionary");
     is($failed, 0, "$unit: every promise is kept")
         or diag(substr $said, -4000);
     cmp_ok($runs // 0, '>', $kept, "$unit: new inputs were tried");

@@ -10,6 +10,9 @@
 #define MAX_TAG            65536        /* half of it is sure to pass */
 
 
+static const char  entra_soap_too_long[] = "it is longer than max_token";
+
+
 /*** refusing ***/
 
 
@@ -51,8 +54,7 @@ entra_soap_note_long(entra_soap_t *soap)
                 && soap->kind[soap->depth - 1] == KIND_TOKEN);
 
     if (token) {
-        entra_soap_note(soap, ENTRA_TOKEN_MALFORMED,
-                        "it is longer than max_token");
+        entra_soap_note(soap, ENTRA_TOKEN_MALFORMED, entra_soap_too_long);
 
     } else {
         entra_soap_note(soap, ENTRA_MESSAGE_MALFORMED,
@@ -370,7 +372,7 @@ entra_soap_create(size_t max_token, const entra_mem_t *mem)
 
     soap->parser = parser;
     soap->mem = mem;
-    soap->max_token = max_token;
+    soap->message.max_token = max_token;
 
     XML_SetUserData(parser, soap);
     XML_SetElementHandler(parser, entra_soap_start_element,
@@ -529,7 +531,7 @@ entra_soap_feed(entra_soap_t *soap, entra_str_t bytes, bool last)
 
     if (!soap->header_ended) {
 
-        if (soap->fed > ENTRA_SOAP_MAX_HEADER(soap->max_token)) {
+        if (soap->fed > ENTRA_SOAP_MAX_HEADER(soap->message.max_token)) {
             soap->stopped = 1;
             entra_soap_note_long(soap);
             return ENTRA_SOAP_REFUSED;
@@ -578,7 +580,7 @@ entra_soap_token(const entra_soap_message_t *message, const entra_mem_t *mem,
     *why = NULL;
 
     if (message->too_long) {
-        *why = "it is longer than max_token";
+        *why = entra_soap_too_long;
         return ENTRA_TOKEN_MALFORMED;
     }
 
@@ -594,6 +596,13 @@ entra_soap_token(const entra_soap_message_t *message, const entra_mem_t *mem,
 
     if (len == 0) {
         return ENTRA_NO_TOKEN;
+    }
+
+    /* the same number of characters is up to two bytes more */
+
+    if (len > message->max_token) {
+        *why = entra_soap_too_long;
+        return ENTRA_TOKEN_MALFORMED;
     }
 
     *token = (entra_str_t) { out, len };

@@ -46,6 +46,7 @@ typedef struct {
     entra_credential_t   credential;
     entra_str_t          encoded;       /* the token's base64, CR LF left out */
     bool                 too_long;      /* for max_token; encoded is cut off */
+    size_t               max_token;
     entra_str_t          message_id;    /* empty: none, two, or too long */
     entra_str_t          action;        /* empty: none, two, or too long */
     entra_context_t     *context;

@@ -293,7 +293,7 @@ entra_soap_in_security(entra_soap_t *soap, const entra_soap_name_t *name,
     soap->token = 1;
 
     entra_soap_token_attributes(soap, attributes);
-    entra_soap_collect(soap, ENTRA_BASE64_ENCODED(soap->max_token));
+    entra_soap_collect(soap, ENTRA_BASE64_ENCODED(soap->message.max_token));
 
     return KIND_TOKEN;
 }
@@ -456,7 +456,7 @@ static void
 entra_soap_end_header(entra_soap_t *soap)
 {
     if (entra_soap_index(soap->parser)
-        > (int64_t) ENTRA_SOAP_MAX_HEADER(soap->max_token))
+        > (int64_t) ENTRA_SOAP_MAX_HEADER(soap->message.max_token))
     {
         entra_soap_note_long(soap);
     }

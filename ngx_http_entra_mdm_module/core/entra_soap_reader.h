@@ -45,7 +45,6 @@ typedef struct {
 struct entra_soap_s {
     XML_Parser             parser;
     const entra_mem_t     *mem;
-    size_t                 max_token;
 
     entra_soap_message_t   message;
     entra_reason_t         reason;

@@ -415,7 +415,10 @@ entra_state_free(entra_state_t *state)
 /*** writing ***/
 
 
-/* bytes outside ASCII as if they were Latin-1: never invalid UTF-8 */
+/*
+ * Bytes outside ASCII as if they were Latin-1: never invalid UTF-8.  A NUL,
+ * which is not read from any string, as U+FFFD.
+ */
 
 static char *
 entra_state_put_string(char *p, entra_str_t s)
@@ -429,7 +432,7 @@ entra_state_put_string(char *p, entra_str_t s)
         c = (unsigned char) s.data[i];
 
         if (c < ' ' || c >= 0x7f || c == '"' || c == '\\') {
-            p += sprintf(p, "\\u%04x", c);
+            p += sprintf(p, "\\u%04x", c ? c : 0xfffd);
 
         } else {
             *p++ = (char) c;

@@ -58,8 +58,8 @@ void entra_state_free(entra_state_t *state);
 
 /*
  * Writes into memory that the caller gives back with free().  policy and
- * jwks_source may have any bytes; those outside ASCII are read back as other
- * ones.  Of jwks its "keys" are kept; a set nested so deep that it could not
+ * jwks_source may have any bytes; NUL and those outside ASCII are read back as
+ * other ones.  Of jwks its "keys" are kept; a set nested so deep that it could not
  * be read again is left out, as if there were none.
  *
  * false: error says why.

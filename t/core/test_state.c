@@ -207,6 +207,8 @@ test_strings(void)
         { "a line feed", ENTRA_STR_INIT("a\nb"), ENTRA_STR_INIT("a\nb") },
         { "a byte that is no UTF-8", ENTRA_STR_INIT("a\xff"),
           ENTRA_STR_INIT("a\xc3\xbf") },
+        { "a NUL", ENTRA_STR_INIT("a\0b"),
+          ENTRA_STR_INIT("a\xef\xbf\xbd" "b") },
     };
 
     for (i = 0; i < tap_count(strings); i++) {

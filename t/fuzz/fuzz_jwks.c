@@ -7,6 +7,42 @@
 #include "fuzz.h"
 
 
+#define TID  "6d8769e6-0f8b-418d-b385-1a53968781c9"
+
+
+/* an issuer can only take keys away, and then that is the reason */
+
+static void
+fuzz_issuer(const entra_jwks_t *jwks, const entra_key_t *key,
+    const entra_key_t *found)
+{
+    bool                known;
+    size_t              i;
+    const char         *why;
+    const entra_key_t  *covering;
+
+    static const entra_str_t  issuers[] = {
+        ENTRA_STR_INIT("https://sts.windows.net/" TID "/"),
+        ENTRA_STR_INIT("https://login.microsoftonline.com/" TID "/v2.0"),
+        ENTRA_STR_INIT("x")
+    };
+
+    for (i = 0; i < tap_count(issuers); i++) {
+        why = NULL;
+        covering = entra_jwks_find(jwks, entra_key_kid(key), issuers[i],
+                                   entra_lit(TID), &known, &why);
+
+        fuzz_claim(known);
+        fuzz_claim(covering != NULL || why != NULL);
+        fuzz_claim(covering == NULL || found != NULL);
+        fuzz_claim(covering == NULL
+                   || (entra_key_unusable(covering) == NULL
+                       && entra_str_eq(entra_key_kid(covering),
+                                       entra_key_kid(key))));
+    }
+}
+
+
 static void
 fuzz_key(const entra_jwks_t *jwks, const entra_key_t *key)
 {
@@ -19,6 +55,7 @@ fuzz_key(const entra_jwks_t *jwks, const entra_key_t *key)
                             ENTRA_STR_NONE, &known, &why);
 
     fuzz_claim(known);
+    fuzz_issuer(jwks, key, found);
 
     if (found != NULL) {
         fuzz_claim(entra_key_unusable(found) == NULL);

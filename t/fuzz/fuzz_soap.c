@@ -1,14 +1,21 @@
 /*
  * SOAP messages in pieces: however a message is cut, it comes to the same end
- * with the same credential.
+ * with the same credential.  The fault that refuses one is XML, and repeats
+ * its MessageID and nothing else.
  */
 
+#include <expat.h>
+
+#include "entra_fault.h"
 #include "entra_soap.h"
 #include "fuzz.h"
 
 
-#define MAX_TOKEN  4096
-#define CUTS       8
+#define CUTS  8
+
+
+/* of a token, in bytes: short for some inputs, so that seeds may be short */
+static size_t  max_token;
 
 
 typedef struct {
@@ -31,7 +38,7 @@ fuzz_read(pool_t *pool, entra_str_t text, const uint8_t *cuts, fuzz_end_t *end)
 
     memset(end, 0, sizeof(fuzz_end_t));
 
-    soap = entra_soap_create(MAX_TOKEN, &pool->mem);
+    soap = entra_soap_create(max_token, &pool->mem);
     fuzz_claim(soap != NULL);
 
     i = 0;
@@ -82,8 +89,111 @@ fuzz_token(pool_t *pool, const entra_soap_message_t *message)
     reason = entra_soap_token(message, &pool->mem, &token, &why);
 
     fuzz_claim(reason != ENTRA_INTERNAL);
-    fuzz_claim(reason != ENTRA_OK || (token.len && token.len <= MAX_TOKEN));
+    fuzz_claim(reason != ENTRA_OK || (token.len && token.len <= max_token));
     fuzz_claim(message->message_id.len <= ENTRA_SOAP_MAX_MESSAGE_ID);
+}
+
+
+/*** the fault ***/
+
+
+typedef struct {
+    char    *text;                      /* of all RelatesTo */
+    size_t   len;
+    bool     within;
+    size_t   elements;
+} fuzz_fault_t;
+
+
+static void
+fuzz_fault_start(void *data, const XML_Char *name, const XML_Char **attrs)
+{
+    fuzz_fault_t *fault = data;
+
+    (void) attrs;
+
+    fault->elements++;
+    fault->within = strcmp(name, "a:RelatesTo") == 0;
+}
+
+
+static void
+fuzz_fault_end(void *data, const XML_Char *name)
+{
+    fuzz_fault_t *fault = data;
+
+    (void) name;
+
+    fault->within = false;
+}
+
+
+static void
+fuzz_fault_text(void *data, const XML_Char *text, int len)
+{
+    fuzz_fault_t *fault = data;
+
+    if (fault->within) {
+        memcpy(fault->text + fault->len, text, (size_t) len);
+        fault->len += (size_t) len;
+    }
+}
+
+
+static size_t
+fuzz_fault(pool_t *pool, const entra_soap_message_t *message,
+    entra_reason_t reason, const char *why)
+{
+    XML_Parser      parser;
+    fuzz_fault_t    seen;
+    entra_str_t     document, expected;
+    entra_fault_t   fault;
+
+    memset(&fault, 0, sizeof(fault));
+    fault.reason = reason;
+    fault.message_id = message->message_id;
+    fault.action = message->action;
+    fault.trace_id = message->action;
+    fault.why = why;
+
+    fuzz_claim(entra_fault_write(&fault, &pool->mem, &document));
+
+    memset(&seen, 0, sizeof(seen));
+    seen.text = pool_alloc(pool, document.len);
+
+    parser = XML_ParserCreate("UTF-8");
+    fuzz_claim(parser != NULL);
+
+    XML_SetUserData(parser, &seen);
+    XML_SetElementHandler(parser, fuzz_fault_start, fuzz_fault_end);
+    XML_SetCharacterDataHandler(parser, fuzz_fault_text);
+
+    fuzz_claim(XML_Parse(parser, document.data, (int) document.len, XML_TRUE)
+               == XML_STATUS_OK);
+    XML_ParserFree(parser);
+
+    expected = message->message_id.len ? message->message_id
+                                       : entra_lit("invalid_message_id");
+    fuzz_claim(entra_str_eq((entra_str_t) { seen.text, seen.len }, expected));
+
+    return seen.elements;
+}
+
+
+/* whatever a message says, the document is of the same form */
+
+static void
+fuzz_faults(pool_t *pool, const entra_soap_message_t *message,
+    entra_reason_t reason)
+{
+    const char            *why;
+    entra_soap_message_t   none;
+
+    why = "<&>\"'";
+    memset(&none, 0, sizeof(none));
+
+    fuzz_claim(fuzz_fault(pool, message, reason, why)
+               == fuzz_fault(pool, &none, reason, why));
 }
 
 
@@ -128,6 +238,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     pool_init(&pool);
     fuzz_cuts(text, cuts);
+    max_token = text.len % 4 ? 4096 : 16;
 
     fuzz_read(&pool, text, NULL, &whole);
     fuzz_read(&pool, text, cuts, &cut);
@@ -144,6 +255,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                 cut.message.message_id));
         fuzz_claim(entra_str_eq(whole.message.action, cut.message.action));
         fuzz_token(&pool, &whole.message);
+
+        fuzz_faults(&pool, &whole.message, ENTRA_TENANT_NOT_ALLOWED);
 
     } else {
         /* nothing may be accepted of which no credential was told */
