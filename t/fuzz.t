@@ -12,6 +12,7 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 
+use EntraMDM::Document;
 use EntraMDM::File qw(root slurp);
 
 my $dir = "$FindBin::Bin/fuzz";
@@ -49,6 +50,26 @@ for my $unit (@units) {
         or diag(substr $said, -4000);
     cmp_ok($runs // 0, '>', $kept, "$unit: new inputs were tried");
     note("$unit: $runs inputs") if defined $runs;
+}
+
+# Its commands, but for a second only; what would change the tree, or takes
+# AFL++ where that is not installed, is only looked up.
+
+my $root = root();
+
+for my $command (EntraMDM::Document->new('docs/fuzzing.md')
+    ->documented('fuzzing'))
+{
+    $command =~ s/\s*#.*//;
+    $command =~ s/\bS=\d+/S=1/;
+    my $may = $command !~ / merge / && ($command !~ /=afl/ || afl());
+    my $run = $may ? $command : $command =~ s/^make/make -n/r;
+    my $said = `cd '$root' && $run 2>&1`;
+    is($?, 0, "docs/fuzzing.md: $run") or diag(substr $said, -4000);
+}
+
+sub afl {
+    return grep { -x "$_/afl-fuzz" } split /:/, $ENV{PATH};
 }
 
 done_testing();
