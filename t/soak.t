@@ -509,6 +509,12 @@ is(descriptors($t->{pid}), $master, 'descriptors of the master');
 my $left = idle_descriptors();
 note("descriptors of idle workers: $left, $quiet before");
 cmp_ok($left, '<=', $quiet, 'descriptors of the workers');
+for (1 .. 4) {
+    change_lists();
+    change_keys();
+}
+cmp_ok(idle_descriptors(), '<=', $left, 'a change leaves none open');
+is_deeply(\%wrong, {}, 'and is in force');
 is(scalar $redis->clients, $connected, 'connections to Redis');
 
 is(join('', grep { /\[(?:alert|crit|emerg)\]|exited on signal/ }
