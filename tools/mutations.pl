@@ -247,10 +247,9 @@ my $core = "$glue/core";
         'if (load->exist == 7 && generation == 0 && zone->feed.generation) {',
         'redis-lost' ],
     [ 'a member that is no GUID keeps no other out', $glue,
-        'ngx_http_entra_mdm_redis_skip(load, member);
-    }', 'ngx_http_entra_mdm_redis_skip(load, member);
-        break;
-    }', 'redis-lists' ],
+        'ngx_http_entra_mdm_redis_skip(load, text);
+            break;', 'ngx_http_entra_mdm_redis_skip(load, text);
+            return NGX_ERROR;', 'redis-lists' ],
     [ 'no state through a symbolic link', $glue,
         'NGX_FILE_NONBLOCK | (nofollow ? O_NOFOLLOW : 0), 0);',
         'NGX_FILE_NONBLOCK | (nofollow ? 0 : 0), 0);', 'state-damaged' ],
