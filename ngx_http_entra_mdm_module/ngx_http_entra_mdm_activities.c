@@ -3,6 +3,7 @@
  */
 
 #include "ngx_http_entra_mdm_activities.h"
+#include "ngx_http_entra_mdm_lists.h"
 
 #include "entra_escape.h"
 
@@ -379,42 +380,6 @@ ngx_http_entra_mdm_activities_flush(void)
 
         ngx_http_entra_mdm_lines_free(lines);
     }
-}
-
-
-static ngx_int_t
-ngx_http_entra_mdm_set_copy(ngx_pool_t *pool, const entra_set_t *from,
-    entra_set_t *to)
-{
-    uint32_t      *upper;
-    entra_guid_t  *ids;
-
-    *to = (entra_set_t) { NULL, 0, NULL };
-
-    if (from->count == 0) {
-        return NGX_OK;
-    }
-
-    ids = ngx_palloc(pool, from->count * sizeof(entra_guid_t));
-    if (ids == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(ids, from->ids, from->count * sizeof(entra_guid_t));
-
-    *to = (entra_set_t) { ids, from->count, NULL };
-
-    if (from->upper != NULL) {
-        upper = ngx_palloc(pool, from->count * sizeof(uint32_t));
-        if (upper == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_memcpy(upper, from->upper, from->count * sizeof(uint32_t));
-        to->upper = upper;
-    }
-
-    return NGX_OK;
 }
 
 

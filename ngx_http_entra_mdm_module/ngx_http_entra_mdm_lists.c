@@ -96,29 +96,32 @@ ngx_http_entra_mdm_lists_first(ngx_http_entra_mdm_policy_t *policy,
 }
 
 
-static ngx_int_t
-ngx_http_entra_mdm_list_copy(ngx_pool_t *pool, entra_set_t *ids)
+ngx_int_t
+ngx_http_entra_mdm_set_copy(ngx_pool_t *pool, const entra_set_t *from,
+    entra_set_t *to)
 {
     uint32_t      *upper;
-    entra_guid_t  *copy;
+    entra_guid_t  *ids;
 
-    if (ids->count == 0) {
-        *ids = (entra_set_t) { NULL, 0, NULL };
+    *to = (entra_set_t) { .count = 0 };
+
+    if (from->count == 0) {
         return NGX_OK;
     }
 
-    copy = ngx_palloc(pool, ids->count * sizeof(entra_guid_t));
-    upper = ngx_palloc(pool, ids->count * sizeof(uint32_t));
+    ids = ngx_palloc(pool, from->count * sizeof(entra_guid_t));
+    upper = ngx_palloc(pool, from->count * sizeof(uint32_t));
 
-    if (copy == NULL || upper == NULL) {
+    if (ids == NULL || upper == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_memcpy(copy, ids->ids, ids->count * sizeof(entra_guid_t));
-    ngx_memcpy(upper, ids->upper, ids->count * sizeof(uint32_t));
+    ngx_memcpy(ids, from->ids, from->count * sizeof(entra_guid_t));
+    entra_set_typed(from, upper);
 
-    ids->ids = copy;
-    ids->upper = upper;
+    to->ids = ids;
+    to->upper = upper;
+    to->count = from->count;
 
     return NGX_OK;
 }
@@ -151,7 +154,8 @@ ngx_http_entra_mdm_lists_copy(ngx_http_entra_mdm_policy_t *policy,
                 return NGX_DECLINED;
             }
 
-            if (ngx_http_entra_mdm_list_copy(pool, &lists->list[i].ids)
+            if (ngx_http_entra_mdm_set_copy(pool, &snapshot.lists.list[i].ids,
+                                            &lists->list[i].ids)
                 != NGX_OK)
             {
                 return NGX_ERROR;

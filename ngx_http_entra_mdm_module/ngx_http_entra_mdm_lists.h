@@ -35,6 +35,10 @@ ngx_uint_t ngx_http_entra_mdm_lists_in_force(
 size_t ngx_http_entra_mdm_lists_first(ngx_http_entra_mdm_policy_t *policy,
     entra_lists_e which, entra_guid_t *ids, size_t n, size_t *total);
 
+/* copies a set, typed as it is, into memory of the pool */
+ngx_int_t ngx_http_entra_mdm_set_copy(ngx_pool_t *pool,
+    const entra_set_t *from, entra_set_t *to);
+
 /*
  * Copies the live lists into memory of the pool, and tells their generation;
  * one that was never loaded is empty.

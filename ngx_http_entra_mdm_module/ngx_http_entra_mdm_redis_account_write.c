@@ -159,8 +159,8 @@ ngx_http_entra_mdm_account_note(ngx_http_entra_mdm_account_t *account)
     entra_set_t    set[2], from_sets[ENTRA_LISTS], to_sets[ENTRA_LISTS];
     entra_guid_t   ids[2][BATCH];
 
-    set[0] = (entra_set_t) { ids[0], 0, upper[0] };
-    set[1] = (entra_set_t) { ids[1], 0, upper[1] };
+    set[0] = (entra_set_t) { .ids = ids[0], .upper = upper[0] };
+    set[1] = (entra_set_t) { .ids = ids[1], .upper = upper[1] };
 
     for (i = 0; i < account->n; i++) {
 

@@ -63,11 +63,14 @@ ngx_http_entra_mdm_save_copy(ngx_http_entra_mdm_save_t *save,
         for (i = 0; i < ENTRA_LISTS; i++) {
             ids = &snapshot.lists.list[i].ids;
 
-            state->lists.list[i].ids.ids = (entra_guid_t *) p;
-            p = ngx_cpymem(p, ids->ids, ids->count * sizeof(entra_guid_t));
+            state->lists.list[i].ids = (entra_set_t) {
+                .ids = (entra_guid_t *) p, .count = ids->count,
+                .upper = (uint32_t *) (p + ids->count * sizeof(entra_guid_t))
+            };
 
-            state->lists.list[i].ids.upper = (uint32_t *) p;
-            p = ngx_cpymem(p, ids->upper, ids->count * sizeof(uint32_t));
+            p = ngx_cpymem(p, ids->ids, ids->count * sizeof(entra_guid_t));
+            entra_set_typed(ids, (uint32_t *) p);
+            p += ids->count * sizeof(uint32_t);
         }
 
         ngx_memcpy(p, snapshot.keys.data, snapshot.keys.len);

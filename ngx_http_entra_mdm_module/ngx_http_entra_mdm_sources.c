@@ -226,6 +226,7 @@ ngx_int_t
 ngx_http_entra_mdm_sources_done(ngx_conf_t *cf,
     ngx_http_entra_mdm_block_t *block)
 {
+    entra_set_t                   none[ENTRA_LISTS];
     ngx_http_entra_mdm_policy_t  *policy;
 
     policy = block->policy;
@@ -252,7 +253,9 @@ ngx_http_entra_mdm_sources_done(ngx_conf_t *cf,
         policy->keys->max_stale = policy->live_max_stale;
     }
 
-    if (ngx_http_entra_mdm_zone_fits(policy, block->zone_size, 0,
+    ngx_memzero(none, sizeof(none));
+
+    if (ngx_http_entra_mdm_zone_fits(policy, block->zone_size, none,
                                      policy->keys->text.len, cf->log)
         != NGX_OK)
     {

@@ -175,9 +175,7 @@ ngx_http_entra_mdm_state_publish(ngx_http_entra_mdm_policy_t *policy,
     }
 
     if (ngx_http_entra_mdm_zone_fits(policy, policy->zone->shm.size,
-                                     change.list[ENTRA_CLIENT_IDS].count
-                                     + change.list[ENTRA_TENANT_IDS].count,
-                                     change.text.len, log)
+                                     change.list, change.text.len, log)
         != NGX_OK
         || ngx_http_entra_mdm_zone_publish(policy, &change) != NGX_OK)
     {

@@ -8,15 +8,22 @@
 /* as much is copied under the mutex, at a time: some ten microseconds */
 #define PIECE  (64 * 1024)
 
+/* bytes of spelling written at a time */
+#define TYPED  4096
+
 /* seconds until new workers have taken over, or the master has died of it */
 #define MOVING  30
 
 
-/* the start of each half; the lists follow, each ID and then how each was
-   typed, then the text of the keys */
+/*
+ * The start of each half; the lists follow, each ID and then how each was
+ * typed, then the text of the keys.  How an ID was typed is packed, but where
+ * a list has one that cannot be.
+ */
 
 typedef struct {
     size_t             count[ENTRA_LISTS];
+    uint8_t            wide[ENTRA_LISTS];       /* not packed */
     size_t             text;
     ngx_atomic_uint_t  keys;            /* their generation */
 } ngx_http_entra_mdm_head_t;
@@ -36,6 +43,34 @@ typedef struct {
     ngx_uint_t                    typed;        /* unsigned  typed:1; */
     ngx_uint_t                    keys;         /* unsigned  keys:1; */
 } ngx_http_entra_mdm_news_t;
+
+
+/*** sizes ***/
+
+
+static size_t
+ngx_http_entra_mdm_typed_size(ngx_uint_t wide)
+{
+    return wide ? sizeof(uint32_t) : ENTRA_GUID_PACKED;
+}
+
+
+/* of a list, with what keeps the next one aligned */
+
+static size_t
+ngx_http_entra_mdm_list_size(size_t count, ngx_uint_t wide)
+{
+    return count * sizeof(entra_guid_t)
+           + ((count * ngx_http_entra_mdm_typed_size(wide) + 15)
+              & ~(size_t) 15);
+}
+
+
+size_t
+ngx_http_entra_mdm_set_size(const entra_set_t *ids)
+{
+    return ngx_http_entra_mdm_list_size(ids->count, !entra_set_packs(ids));
+}
 
 
 ngx_http_entra_mdm_zone_t *
@@ -109,21 +144,11 @@ ngx_http_entra_mdm_moment_age(const ngx_http_entra_mdm_moment_t *moment)
 /*** reading ***/
 
 
-/* of a list, with what keeps the next one aligned */
-
-static size_t
-ngx_http_entra_mdm_list_size(size_t count)
-{
-    return count * sizeof(entra_guid_t)
-           + ((count * sizeof(uint32_t) + 15) & ~(size_t) 15);
-}
-
-
 void
 ngx_http_entra_mdm_snapshot(ngx_http_entra_mdm_policy_t *policy,
     ngx_http_entra_mdm_snapshot_t *snapshot)
 {
-    u_char                     *p;
+    u_char                     *p, *typed;
     ngx_uint_t                  i;
     entra_list_t               *list;
     ngx_http_entra_mdm_head_t   head;
@@ -153,10 +178,12 @@ ngx_http_entra_mdm_snapshot(ngx_http_entra_mdm_policy_t *policy,
         list->known = (zone->lists_known & (1u << i)) != 0;
         list->ids.ids = (entra_guid_t *) p;
         list->ids.count = list->known ? head.count[i] : 0;
-        list->ids.upper = (uint32_t *) (p + head.count[i]
-                                            * sizeof(entra_guid_t));
 
-        p += ngx_http_entra_mdm_list_size(head.count[i]);
+        typed = p + head.count[i] * sizeof(entra_guid_t);
+        list->ids.upper = head.wide[i] ? (uint32_t *) typed : NULL;
+        list->ids.packed = head.wide[i] ? NULL : typed;
+
+        p += ngx_http_entra_mdm_list_size(head.count[i], head.wide[i]);
     }
 
     snapshot->keys = (entra_str_t) { (char *) p, head.text };
@@ -306,10 +333,10 @@ ngx_http_entra_mdm_next_size(const ngx_http_entra_mdm_snapshot_t *next)
 
     /* false alarm (use-of-uninitialized-value): callers fill both lists */
     return sizeof(ngx_http_entra_mdm_head_t) + text
-           + ngx_http_entra_mdm_list_size(
-                 next->lists.list[ENTRA_CLIENT_IDS].ids.count)
-           + ngx_http_entra_mdm_list_size(
-                 next->lists.list[ENTRA_TENANT_IDS].ids.count);
+           + ngx_http_entra_mdm_set_size(
+                 &next->lists.list[ENTRA_CLIENT_IDS].ids)
+           + ngx_http_entra_mdm_set_size(
+                 &next->lists.list[ENTRA_TENANT_IDS].ids);
 }
 
 
@@ -317,22 +344,44 @@ ngx_http_entra_mdm_next_size(const ngx_http_entra_mdm_snapshot_t *next)
 
 static ngx_int_t
 ngx_http_entra_mdm_write_typed(ngx_http_entra_mdm_writer_t *writer,
-    const entra_set_t *ids)
+    const entra_set_t *ids, ngx_uint_t wide)
 {
-    size_t     i, n;
-    uint32_t   upper[1024];
+    size_t     i, size, left;
+    u_char     piece[TYPED + 16], *p;
+    uint32_t   upper;
     ngx_int_t  rc;
 
-    n = (ids->count + 3) & ~(size_t) 3;
+    size = ngx_http_entra_mdm_typed_size(wide);
+    left = ngx_http_entra_mdm_list_size(ids->count, wide)
+           - ids->count * sizeof(entra_guid_t);
+
     rc = NGX_OK;
+    i = 0;
 
-    for (i = 0; rc == NGX_OK && i < n; i++) {
-        upper[i % 1024] = i < ids->count ? entra_set_upper(ids, i) : 0;
+    while (rc == NGX_OK && left) {
+        ngx_memzero(piece, sizeof(piece));
 
-        if (i % 1024 == 1023 || i == n - 1) {
-            rc = ngx_http_entra_mdm_write(writer, upper,
-                                          (i % 1024 + 1) * sizeof(uint32_t));
+        for (p = piece;
+             i < ids->count && p + size <= piece + TYPED;
+             i++, p += size)
+        {
+            upper = entra_set_upper(ids, i);
+
+            if (wide) {
+                ngx_memcpy(p, &upper, sizeof(uint32_t));
+
+            } else {
+                (void) entra_guid_pack(&ids->ids[i], upper, p);
+            }
         }
+
+        if (i == ids->count) {
+            /* the last piece, and what keeps the next list aligned */
+            p = piece + left;
+        }
+
+        rc = ngx_http_entra_mdm_write(writer, piece, p - piece);
+        left -= p - piece;
     }
 
     return rc;
@@ -354,6 +403,7 @@ ngx_http_entra_mdm_next_write(ngx_http_entra_mdm_writer_t *writer,
 
     for (i = 0; i < ENTRA_LISTS; i++) {
         head.count[i] = next->lists.list[i].ids.count;
+        head.wide[i] = !entra_set_packs(&next->lists.list[i].ids);
     }
 
     rc = ngx_http_entra_mdm_write(writer, &head, sizeof(head));
@@ -364,7 +414,8 @@ ngx_http_entra_mdm_next_write(ngx_http_entra_mdm_writer_t *writer,
 
         if (rc == NGX_OK) {
             rc = ngx_http_entra_mdm_write_typed(writer,
-                                                &next->lists.list[i].ids);
+                                                &next->lists.list[i].ids,
+                                                head.wide[i]);
         }
     }
 

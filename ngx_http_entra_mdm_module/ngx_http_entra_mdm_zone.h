@@ -18,7 +18,6 @@
 
 
 #define NGX_HTTP_ENTRA_MDM_ZONE_PAGES  24       /* beside the snapshots */
-#define NGX_HTTP_ENTRA_MDM_ZONE_ID     20       /* bytes, and how typed */
 #define NGX_HTTP_ENTRA_MDM_ZONE_LARGE  (1024 * 1024)
 #define NGX_HTTP_ENTRA_MDM_ZONE_KEYS   (64 * 1024)  /* no list may take these */
 
@@ -238,17 +237,18 @@ ngx_int_t ngx_http_entra_mdm_zone_add(ngx_conf_t *cf,
 /* the configuration has come into force, and the zone with it */
 void ngx_http_entra_mdm_zone_done(ngx_http_entra_mdm_policy_t *policy);
 
-/* what a zone must have for two snapshots with so many IDs and bytes of keys */
-size_t ngx_http_entra_mdm_zone_needed(size_t ids, size_t text);
-
 /*
- * Whether a zone of size bytes has room for so many live IDs beside the
- * configured ones, twice, and bytes of keys; NGX_ERROR: no, told in the log.
+ * Whether a zone of size bytes has room, twice, for these live lists, as many
+ * IDs as are configured, and bytes of keys; NGX_ERROR: no, told in the log.
  */
 ngx_int_t ngx_http_entra_mdm_zone_fits(ngx_http_entra_mdm_policy_t *policy,
-    size_t size, size_t ids, size_t text, ngx_log_t *log);
+    size_t size, const entra_set_t live[ENTRA_LISTS], size_t text,
+    ngx_log_t *log);
 
 /* ngx_http_entra_mdm_zone.c */
+
+/* bytes that a list takes of a snapshot */
+size_t ngx_http_entra_mdm_set_size(const entra_set_t *ids);
 
 ngx_http_entra_mdm_zone_t *ngx_http_entra_mdm_zone(
     ngx_http_entra_mdm_policy_t *policy);

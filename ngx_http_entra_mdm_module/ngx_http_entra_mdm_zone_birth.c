@@ -12,13 +12,14 @@ static ngx_int_t ngx_http_entra_mdm_zone_init(ngx_shm_zone_t *shm_zone,
     void *data);
 
 
-size_t
+/* what a zone must have for two snapshots with so many bytes of IDs and keys */
+
+static size_t
 ngx_http_entra_mdm_zone_needed(size_t ids, size_t text)
 {
     size_t  data, size;
 
-    data = 2 * (ids * NGX_HTTP_ENTRA_MDM_ZONE_ID
-                + ngx_max(text, NGX_HTTP_ENTRA_MDM_ZONE_KEYS));
+    data = 2 * (ids + ngx_max(text, NGX_HTTP_ENTRA_MDM_ZONE_KEYS));
 
     /* what nginx itself takes for its pages is less than one in 128 */
 
@@ -38,13 +39,21 @@ ngx_http_entra_mdm_zone_needed(size_t ids, size_t text)
 
 ngx_int_t
 ngx_http_entra_mdm_zone_fits(ngx_http_entra_mdm_policy_t *policy, size_t size,
-    size_t ids, size_t text, ngx_log_t *log)
+    const entra_set_t live[ENTRA_LISTS], size_t text, ngx_log_t *log)
 {
-    size_t  needed;
+    size_t       ids, needed;
+    entra_set_t  configured;
 
-    needed = ngx_http_entra_mdm_zone_needed(policy->rules.client_ids.count
-                                            + policy->rules.tenant_ids.count
-                                            + ids, text);
+    configured = (entra_set_t) {
+        .count = policy->rules.client_ids.count
+                 + policy->rules.tenant_ids.count
+    };
+
+    ids = ngx_http_entra_mdm_set_size(&configured)
+          + ngx_http_entra_mdm_set_size(&live[ENTRA_CLIENT_IDS])
+          + ngx_http_entra_mdm_set_size(&live[ENTRA_TENANT_IDS]);
+
+    needed = ngx_http_entra_mdm_zone_needed(ids, text);
 
     if (size >= needed) {
         return NGX_OK;
@@ -241,9 +250,7 @@ ngx_http_entra_mdm_zone_take_over(ngx_http_entra_mdm_policy_t *policy,
         change.keys_fetched = mark.keys_fetched;
 
         if (ngx_http_entra_mdm_zone_fits(policy, policy->zone->shm.size,
-                                         change.list[ENTRA_CLIENT_IDS].count
-                                         + change.list[ENTRA_TENANT_IDS].count,
-                                         change.text.len, log)
+                                         change.list, change.text.len, log)
             != NGX_OK
             || ngx_http_entra_mdm_zone_publish(policy, &change) != NGX_OK)
         {

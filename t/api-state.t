@@ -113,6 +113,26 @@ $t->start;
 is_lists('after a crash too', $ids, [ guid(2) ]);
 patch([], undef);
 
+# However IDs are typed, one by one or thousands: in lists, in the file, in a
+# zone of another size.  Letters only is what the zone cannot pack.
+
+my $letters = 'ABCDEFab-cdef-ABCD-efab-cdefabCDEFAB';
+my @many = map { my $n = $_;
+    join '', map { rand() < 0.5 ? uc : lc } split //,
+        sprintf '%08x-beef-4ace-8bad-%012x', $n, $n * 0xabcdef } 1 .. 1400;
+
+for my $list ([ $typed, $letters ], [ @many, $letters ], \@many) {
+    my $n = @$list;
+
+    is((patch($list, [ guid(2) ]))[0], 200, "$n typed IDs");
+    is_lists("$n typed: all of them", $list, [ guid(2) ]);
+    ok((wait_for { "@{ saved()->{client_ids} }" eq "@$list" }),
+        "$n typed: in the file");
+    ok($t->reload(http => $t->{http} =~ s/(state state)/zone 1m; $1/r),
+        "$n typed: another zone") if $n == 1401;
+    is_lists("$n typed: still all of them", $list, [ guid(2) ]);
+}
+
 # a failed write is shown
 
 $t->mark;

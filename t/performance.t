@@ -2,7 +2,8 @@
 # once
 
 # docs/performance.md has a row for each case of tools/bench, with its limit,
-# and no other.
+# and no other.  What a request takes in instructions, which no load on the
+# machine changes, is counted here.
 
 use strict;
 use warnings;
@@ -35,5 +36,15 @@ is_deeply([ grep { $kept{$_} ne 'kept' } sort keys %kept ], [],
 
 system("'${\ root()}/tools/bench' --case nonsense --list >/dev/null 2>&1");
 isnt($?, 0, 'a case that is none');
+
+SKIP: {
+    my $valgrind = `valgrind --version 2>/dev/null`;
+    skip 'no valgrind', 1 if !$valgrind;
+
+    my $table = `PATH=\$PATH:/usr/sbin $^X -I'${\ root()}/t/lib' \\
+        '${\ root()}/tools/bench.pl' '${\ root()}' --quick --instructions`;
+    is($?, 0, 'instructions') or diag($table);
+    note($table);
+}
 
 done_testing();

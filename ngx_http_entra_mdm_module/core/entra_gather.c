@@ -166,7 +166,8 @@ entra_gather_step(entra_gather_t *gather)
     free((void *) a->ids);
     free((void *) b->ids);
 
-    *a = (entra_set_t) { gather->merged, gather->count, gather->upper };
+    *a = (entra_set_t) { .ids = gather->merged, .count = gather->count,
+                         .upper = gather->upper };
 
     gather->merged = NULL;
     gather->runs--;
@@ -179,7 +180,7 @@ entra_set_t
 entra_gather_set(const entra_gather_t *gather)
 {
     if (gather->runs == 0) {
-        return (entra_set_t) { NULL, 0, NULL };
+        return (entra_set_t) { .count = 0 };
     }
 
     return gather->run[0];

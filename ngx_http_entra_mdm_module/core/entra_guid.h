@@ -10,7 +10,8 @@
 #include "entra_str.h"
 
 
-#define ENTRA_GUID_LEN  36
+#define ENTRA_GUID_LEN     36
+#define ENTRA_GUID_PACKED  3            /* 24 letters; 12 is what most have */
 
 
 typedef struct {
@@ -29,6 +30,20 @@ char *entra_guid_write(const entra_guid_t *guid, char *out);
  * set where its i-th hex digit is an upper-case letter.
  */
 uint32_t entra_guid_upper(entra_str_t text);
+
+/*
+ * The same in fewer bytes, of letters only: bit i is set where the i-th letter
+ * is upper-case.  false: there is one beyond, *packed is undefined.
+ */
+bool entra_guid_pack(const entra_guid_t *guid, uint32_t upper,
+    uint8_t packed[ENTRA_GUID_PACKED]);
+
+/* whether it would be packed */
+bool entra_guid_packs(const entra_guid_t *guid, uint32_t upper);
+
+/* whatever the bytes are, no more than some spelling of the GUID */
+uint32_t entra_guid_unpack(const entra_guid_t *guid,
+    const uint8_t packed[ENTRA_GUID_PACKED]);
 
 /* entra_guid_write() as it was typed */
 char *entra_guid_write_typed(const entra_guid_t *guid, uint32_t upper,

@@ -20,7 +20,7 @@ entra_set_build(entra_guid_t *ids, size_t count)
     size_t  i, n;
 
     if (count == 0) {
-        return (entra_set_t) { ids, 0, NULL };
+        return (entra_set_t) { .ids = ids };
     }
 
     qsort(ids, count, sizeof(entra_guid_t), entra_set_compare);
@@ -33,7 +33,7 @@ entra_set_build(entra_guid_t *ids, size_t count)
         }
     }
 
-    return (entra_set_t) { ids, n, NULL };
+    return (entra_set_t) { .ids = ids, .count = n };
 }
 
 
@@ -82,7 +82,37 @@ entra_set_build_typed(entra_typed_t *entries, size_t count, entra_guid_t *ids,
         upper[n++] = entries[i].upper;
     }
 
-    return (entra_set_t) { ids, n, upper };
+    return (entra_set_t) { .ids = ids, .count = n, .upper = upper };
+}
+
+
+bool
+entra_set_packs(const entra_set_t *set)
+{
+    size_t  i;
+
+    if (set->upper == NULL) {
+        return true;
+    }
+
+    for (i = 0; i < set->count; i++) {
+        if (!entra_guid_packs(&set->ids[i], set->upper[i])) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+void
+entra_set_typed(const entra_set_t *set, uint32_t *upper)
+{
+    size_t  i;
+
+    for (i = 0; i < set->count; i++) {
+        upper[i] = entra_set_upper(set, i);
+    }
 }
 
 

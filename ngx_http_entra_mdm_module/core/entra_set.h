@@ -12,8 +12,13 @@
 typedef struct {
     const entra_guid_t  *ids;           /* ascending, each once */
     size_t               count;
-    const uint32_t      *upper;         /* how each was typed; NULL: in lower
-                                           case, see entra_guid_upper() */
+
+    /*
+     * how each was typed, see entra_guid_upper(); if that is NULL, packed by
+     * entra_guid_pack(); if that is NULL, in lower case
+     */
+    const uint32_t      *upper;
+    const uint8_t       *packed;
 } entra_set_t;
 
 
@@ -51,8 +56,20 @@ bool entra_set_eq(const entra_set_t *one, const entra_set_t *two);
 static inline uint32_t
 entra_set_upper(const entra_set_t *set, size_t i)
 {
-    return set->upper ? set->upper[i] : 0;
+    if (set->upper != NULL) {
+        return set->upper[i];
+    }
+
+    return set->packed == NULL ? 0
+           : entra_guid_unpack(&set->ids[i],
+                               &set->packed[i * ENTRA_GUID_PACKED]);
 }
+
+/* whether the spelling of every one can be packed */
+bool entra_set_packs(const entra_set_t *set);
+
+/* writes how each was typed */
+void entra_set_typed(const entra_set_t *set, uint32_t *upper);
 
 
 /* what two sets differ by, in ascending order */

@@ -124,6 +124,84 @@ test_typed(void)
 
 /* of 256 bytes in each of 36 places, hex digits and dashes pass */
 
+/* what is packed is what comes out, or it is not packed at all */
+
+static void
+test_packed(void)
+{
+    size_t        i, bit, good, tries;
+    uint32_t      upper;
+    uint8_t       packed[ENTRA_GUID_PACKED];
+    entra_guid_t  guid;
+
+    static const struct {
+        entra_str_t  text;
+        bool         packs;
+        const char  *name;
+    } typed[] = {
+        { ENTRA_STR_INIT("00000000-0000-0000-0000-000000000000"), true,
+          "no letters" },
+        { ENTRA_STR_INIT("abcdefab-cdef-abcd-efab-cdefabcdefab"), true,
+          "letters only, all lower" },
+        { ENTRA_STR_INIT("1B1B1111-2222-3333-4444-5555555555C1"), true,
+          "all upper" },
+        { ENTRA_STR_INIT("A000000B-0000-0000-0000-00000000000F"), true,
+          "the first digit and the last" },
+        { ENTRA_STR_INIT("ABCDEFAB-CDEF-ABCD-EFAB-CDEFabcdefab"), true,
+          "upper up to the 24th letter" },
+        { ENTRA_STR_INIT("abcdefab-cdef-abcd-efab-cdeFabcdefab"), true,
+          "the 24th alone" },
+        { ENTRA_STR_INIT("abcdefab-cdef-abcd-efab-cdefAbcdefab"), false,
+          "the 25th" },
+        { ENTRA_STR_INIT("ABCDEFAB-CDEF-ABCD-EFAB-CDEFABCDEFAB"), false,
+          "upper, letters only" },
+        { ENTRA_STR_INIT("abcdefab-cdef-4bcd-8fab-cdefAbcdefab"), true,
+          "digits do not count" },
+    };
+
+    for (i = 0; i < tap_count(typed); i++) {
+        (void) entra_guid_parse(typed[i].text, &guid);
+        upper = entra_guid_upper(typed[i].text);
+
+        tap_ok(entra_guid_pack(&guid, upper, packed) == typed[i].packs
+               && entra_guid_packs(&guid, upper) == typed[i].packs
+               && (!typed[i].packs
+                   || entra_guid_unpack(&guid, packed) == upper),
+               "packed: %s", typed[i].name);
+    }
+
+    good = 0;
+    tries = 0;
+
+    for (i = 0; i < tap_count(rows); i++) {
+
+        if (rows[i].same_as == NULL
+            || !entra_guid_parse(rows[i].text, &guid))
+        {
+            continue;
+        }
+
+        for (bit = 0; bit < 32; bit++) {
+            upper = entra_guid_upper(rows[i].text) & ~(1u << bit);
+            tries++;
+            good += entra_guid_pack(&guid, upper, packed)
+                    && entra_guid_unpack(&guid, packed) == upper;
+        }
+    }
+
+    tap_is_size(good, tries, "packed: every spelling of the others");
+
+    memset(&guid, 0xff, sizeof(guid));
+    memset(packed, 0xff, sizeof(packed));
+    tap_ok(entra_guid_unpack(&guid, packed) == 0x00ffffff,
+           "unpacked: 24 bits of letters");
+
+    memset(&guid, 0, sizeof(guid));
+    tap_ok(entra_guid_unpack(&guid, packed) == 0,
+           "unpacked: no letter, whatever the bits");
+}
+
+
 static void
 test_every_byte_in_every_place(void)
 {
@@ -180,6 +258,7 @@ main(void)
 {
     test_parse();
     test_typed();
+    test_packed();
     test_every_byte_in_every_place();
     test_bytes();
 

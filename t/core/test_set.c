@@ -143,6 +143,48 @@ typed(uint32_t n, uint32_t upper)
 }
 
 
+/* digits that are letters: 0xab, 0xcd and so on from the left */
+
+static void
+test_packed(void)
+{
+    size_t        i;
+    uint32_t      upper[3] = { 0, 0x3, 0x80000000 }, typed[3];
+    uint8_t       packed[3 * ENTRA_GUID_PACKED];
+    entra_set_t   set;
+    entra_guid_t  ids[3];
+
+    for (i = 0; i < 3; i++) {
+        memset(&ids[i], 0, sizeof(entra_guid_t));
+        ids[i].bytes[0] = (uint8_t) (0xab + i);
+        ids[i].bytes[15] = 0x0f;
+
+        tap_ok(entra_guid_pack(&ids[i], upper[i],
+                               &packed[i * ENTRA_GUID_PACKED]),
+               "packed: it can be");
+    }
+
+    set = (entra_set_t) { .ids = ids, .count = 3, .packed = packed };
+
+    tap_ok(entra_set_upper(&set, 0) == 0 && entra_set_upper(&set, 1) == 0x3
+           && entra_set_upper(&set, 2) == 0x80000000, "packed: each its own");
+    tap_ok(entra_set_packs(&set), "packed: it packs again");
+
+    entra_set_typed(&set, typed);
+    tap_ok(memcmp(typed, upper, sizeof(upper)) == 0, "packed: all of them");
+
+    set.upper = upper;
+    tap_ok(entra_set_packs(&set), "packed: so it would be");
+
+    memset(&ids[2], 0xaa, sizeof(entra_guid_t));
+    tap_ok(!entra_set_packs(&set), "packed: not with one that cannot be");
+
+    set = (entra_set_t) { .ids = ids, .count = 3 };
+    tap_ok(entra_set_packs(&set) && entra_set_upper(&set, 1) == 0,
+           "packed: lower case");
+}
+
+
 static void
 test_typed(void)
 {
@@ -252,6 +294,7 @@ main(void)
     test_many();
     test_all_the_same();
     test_typed();
+    test_packed();
     test_difference();
 
     return tap_done();
