@@ -20,7 +20,7 @@ use EntraMDM::Redis;
 use EntraMDM::Token;
 
 my $t = EntraMDM::Nginx->new(workers => 2, http => live_http(
-    'redis redis://127.0.0.1:%%PORT_between%% timeout=500ms poll=500ms;'));
+    'redis redis://127.0.0.1:%%PORT_between%% timeout=2s poll=500ms;'));
 my $redis = EntraMDM::Redis->new($t, 'redis');
 my $between = EntraMDM::Between->new($t, 'between', $redis);
 
