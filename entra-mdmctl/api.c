@@ -231,8 +231,8 @@ ctl_api_way_out(long status)
         return "lists of that size belong into Redis";
 
     case 503:
-        return "nothing has changed, unless the outcome is unknown: then "
-               "\"entra-mdmctl get\" shows it";
+        return "unless that says that nothing was changed, \"entra-mdmctl "
+               "get\" shows what the lists are";
 
     default:
         return NULL;

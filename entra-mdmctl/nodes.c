@@ -6,7 +6,7 @@
 #include "nodes.h"
 
 
-#define CTL_MAX_MERGES  16
+#define CTL_MAX_MERGES  100             /* looked into for one key */
 #define CTL_MAX_KEYS    10000
 
 
@@ -114,26 +114,30 @@ ctl_yaml_unique(const ctl_yaml_t *yaml, const yaml_node_t *map)
 
 
 static yaml_node_t *ctl_yaml_find_in(const ctl_yaml_t *yaml,
-    yaml_node_t *map, const char *name, unsigned merges);
+    yaml_node_t *map, const char *name, unsigned *merges);
 
 
-/* "<<": a mapping or a list of them, the first of which counts */
+/*
+ * "<<": a mapping or a list of them, the first of which counts.  All are
+ * counted, however deep: a few lines of aliases to lists of aliases have more
+ * than could ever be looked into.
+ */
 
 static yaml_node_t *
 ctl_yaml_merged(const ctl_yaml_t *yaml, yaml_node_t *value, const char *name,
-    unsigned merges)
+    unsigned *merges)
 {
     yaml_node_t       *found;
     yaml_node_item_t  *item;
 
-    if (merges == CTL_MAX_MERGES) {
-        ctl_die(CTL_ERROR, NULL, "%s:%zu: more than %d merges in each other",
-                yaml->path, ctl_yaml_line(value), CTL_MAX_MERGES);
+    if ((*merges)++ == CTL_MAX_MERGES) {
+        ctl_die(CTL_ERROR, NULL, "%s:%zu: more than %d merges", yaml->path,
+                ctl_yaml_line(value), CTL_MAX_MERGES);
     }
 
     if (value->type == YAML_MAPPING_NODE) {
         ctl_yaml_unique(yaml, value);
-        return ctl_yaml_find_in(yaml, value, name, merges + 1);
+        return ctl_yaml_find_in(yaml, value, name, merges);
     }
 
     if (value->type != YAML_SEQUENCE_NODE) {
@@ -147,7 +151,7 @@ ctl_yaml_merged(const ctl_yaml_t *yaml, yaml_node_t *value, const char *name,
     {
         found = ctl_yaml_merged(yaml,
                                 yaml_document_get_node(yaml->document, *item),
-                                name, merges + 1);
+                                name, merges);
         if (found != NULL) {
             return found;
         }
@@ -159,7 +163,7 @@ ctl_yaml_merged(const ctl_yaml_t *yaml, yaml_node_t *value, const char *name,
 
 static yaml_node_t *
 ctl_yaml_find_in(const ctl_yaml_t *yaml, yaml_node_t *map, const char *name,
-    unsigned merges)
+    unsigned *merges)
 {
     yaml_node_t       *key, *merge;
     yaml_node_pair_t  *pair;
@@ -194,5 +198,9 @@ ctl_yaml_find_in(const ctl_yaml_t *yaml, yaml_node_t *map, const char *name,
 yaml_node_t *
 ctl_yaml_find(const ctl_yaml_t *yaml, yaml_node_t *map, const char *name)
 {
-    return ctl_yaml_find_in(yaml, map, name, 0);
+    unsigned  merges;
+
+    merges = 0;
+
+    return ctl_yaml_find_in(yaml, map, name, &merges);
 }

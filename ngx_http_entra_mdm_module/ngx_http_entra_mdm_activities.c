@@ -71,6 +71,23 @@ ngx_http_entra_mdm_activities(ngx_http_entra_mdm_policy_t *policy)
 }
 
 
+/*
+ * Makes room for one more, before it is there: whoever reads a ring that a
+ * killed worker left finds no more than it has room for.
+ */
+
+static void
+ngx_http_entra_mdm_activities_trim(
+    ngx_http_entra_mdm_activities_t *activities, uint64_t id)
+{
+    if (id >= activities->room && activities->first <= id - activities->room) {
+        activities->first = id - activities->room + 1;
+    }
+
+    ngx_memory_barrier();
+}
+
+
 /* of many only the last are written, since the ring holds no more */
 
 static void
@@ -91,6 +108,8 @@ ngx_http_entra_mdm_activities_write(
     while ((guid = entra_diff_next(&diff, &added, &upper)) != NULL) {
 
         id = activities->last + 1;
+
+        ngx_http_entra_mdm_activities_trim(activities, id);
 
         if (id <= skip) {
             activities->last = id;
@@ -115,17 +134,6 @@ ngx_http_entra_mdm_activities_write(
 
         ngx_memory_barrier();
         activities->last = id;
-    }
-}
-
-
-static void
-ngx_http_entra_mdm_activities_trim(ngx_http_entra_mdm_activities_t *activities)
-{
-    if (activities->last >= activities->room
-        && activities->first <= activities->last - activities->room)
-    {
-        activities->first = activities->last - activities->room + 1;
     }
 }
 
@@ -156,8 +164,6 @@ ngx_http_entra_mdm_activities_add(
                                                 &to[i], author);
         }
     }
-
-    ngx_http_entra_mdm_activities_trim(activities);
 }
 
 
@@ -267,7 +273,7 @@ ngx_http_entra_mdm_activities_restore(ngx_http_entra_mdm_policy_t *policy,
             }
         }
 
-        ngx_http_entra_mdm_activities_trim(activities);
+        ngx_http_entra_mdm_activities_trim(activities, activities->last);
     }
 
     ngx_http_entra_mdm_zone_unlock(policy);

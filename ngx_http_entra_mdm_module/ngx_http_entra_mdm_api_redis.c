@@ -1,7 +1,7 @@
 /*
  * Changing the lists in Redis, over a connection of this worker's own:
  *
- *     READING   WATCH both sets, SCARD, SMEMBERS, GET generation
+ *     READING   WATCH all that is read: SCARD, SMEMBERS, GET generation
  *     WRITING   MULTI, INCR generation, SREM and SADD of what differs,
  *               XADD of activities; until all of that is queued
  *     SENT      EXEC; nil: somebody was faster, again from READING
@@ -361,7 +361,7 @@ ngx_http_entra_mdm_store_watched(ngx_http_entra_mdm_redis_conn_t *conn,
 void
 ngx_http_entra_mdm_store_ready(ngx_http_entra_mdm_session_t *session)
 {
-    ngx_str_t                    words[3], *keys;
+    ngx_str_t                    words[4], *keys;
     ngx_uint_t                   i;
     ngx_http_entra_mdm_store_t  *store;
 
@@ -377,9 +377,13 @@ ngx_http_entra_mdm_store_ready(ngx_http_entra_mdm_session_t *session)
     words[1] = keys[ENTRA_CLIENT_IDS];
     words[2] = keys[ENTRA_TENANT_IDS];
 
+    /* lost lists that another node confirms as empty are gone as before */
+
+    words[3] = keys[NGX_HTTP_ENTRA_MDM_REDIS_GENERATION];
+
     if (ngx_http_entra_mdm_session_send(session,
                                         ngx_http_entra_mdm_store_watched,
-                                        words, 3)
+                                        words, 4)
         != NGX_OK)
     {
         return;

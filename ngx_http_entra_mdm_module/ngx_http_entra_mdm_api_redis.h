@@ -50,6 +50,7 @@ struct ngx_http_entra_mdm_store_s {
     ngx_uint_t                         read;        /* lists, so far */
     ngx_uint_t                         lost;        /* unsigned  lost:1; */
     ngx_atomic_uint_t                  generation;  /* 0: none */
+    ngx_atomic_uint_t                  held;        /* by the feed, at EXEC */
 
     /* how far the writing is */
     ngx_uint_t                         lists;       /* bits */

@@ -16,6 +16,37 @@ static void ngx_http_entra_mdm_store_executed(
 static void ngx_http_entra_mdm_store_work(ngx_http_entra_mdm_store_t *store);
 
 
+/*
+ * Up to EXEC, the generation that was read is the latest there is, or else
+ * nothing is changed.  What the feed held beyond that by then is of another
+ * Redis, or of this one before it lost some, and says nothing of this change.
+ */
+
+static void
+ngx_http_entra_mdm_store_anew(ngx_http_entra_mdm_store_t *store)
+{
+    ngx_http_entra_mdm_zone_t    *zone;
+    ngx_http_entra_mdm_policy_t  *policy;
+
+    if (store->held <= store->generation) {
+        return;
+    }
+
+    policy = store->patch->policy;
+    zone = ngx_http_entra_mdm_zone(policy);
+
+    ngx_http_entra_mdm_zone_lock(policy);
+
+    if (zone->feed.held == store->held) {
+        zone->feed.held = 0;
+    }
+
+    ngx_http_entra_mdm_zone_unlock(policy);
+
+    ngx_http_entra_mdm_store_poke(store);
+}
+
+
 /* all is queued, nothing was refused: from here on it cannot be undone */
 
 static void
@@ -24,6 +55,7 @@ ngx_http_entra_mdm_store_execute(ngx_http_entra_mdm_store_t *store)
     ngx_str_t  words[1];
 
     store->state = NGX_HTTP_ENTRA_MDM_STORE_SENT;
+    store->held = ngx_http_entra_mdm_zone(store->patch->policy)->feed.held;
 
     ngx_str_set(&words[0], "EXEC");
 
@@ -305,6 +337,8 @@ ngx_http_entra_mdm_store_executed(ngx_http_entra_mdm_redis_conn_t *conn,
                     ngx_http_entra_mdm_redis_text(reply->str, reply->len));
         return;
     }
+
+    ngx_http_entra_mdm_store_anew(store);
 
     store->generation = 0;
 

@@ -89,6 +89,10 @@ is_lists('nor shown', [ guid(1) ], [], $json);
 error_is('the same once more, which changes nothing',
     [ on($other, PATCH => lists([ guid(2) ], undef)) ], 503,
     [ base => $behind ]);
+$redis->cmd(DEL => list('generation'));
+error_is('one after Redis has gone back to an earlier generation',
+    [ on($other, PATCH => lists([ guid(2), guid(4) ], undef)) ], 503,
+    [ base => $behind ]);
 
 
 # and then these lists are too old

@@ -75,6 +75,20 @@ is(scalar(grep { $_->{type} =~ /^added/
     'one activity, whatever it took');
 
 
+# data that Redis has lost, and that another node confirms as emptied: there
+# is no list before and none after
+
+$redis->cmd('FLUSHALL');
+ok((wait_for { (api(GET => 'config', location => '/live/'))[1]{source}
+    eq 'lost' }), 'lost');
+my $tag = (api(GET => 'config', location => '/live/'))[2]->header('ETag');
+between('emptied', sub { $redis->cmd(INCR => 'entra_mdm:{live}:generation') });
+error_is('a change of what had been kept',
+    [ live([ id(1), id(3), id(4) ], undef, match => $tag) ], 412,
+    [ base => qr/the lists have changed since/ ]);
+is_deeply($redis->cmd(SMEMBERS => $clients), [], 'nobody is let in again');
+
+
 # the zone: two clients at once, each in its own spelling, among many IDs so
 # that a change takes its time; their answers are the history of the lists
 

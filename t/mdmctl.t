@@ -12,7 +12,7 @@ use lib "$FindBin::Bin/lib";
 
 use File::Temp qw(tempdir);
 use IPC::Open2 qw(open2);
-use JSON::PP qw(decode_json);
+use JSON::PP qw(decode_json encode_json);
 use Test::More;
 
 use EntraMDM::Backend;
@@ -347,8 +347,11 @@ for my $refused (
     [ 422, 3, qr/HTTP\ 422:\ Validation\ Failed:\ Invalid\ \\x1B\[31m
         \ \\xE2\\x80\\xAE\ \\xC3\\xA9\ \(mdm.x\):\ and\ more$/mx, $error ],
     [ 500, 1, qr/HTTP 500$/m ],
-    [ 503, 4, qr/HTTP\ 503:\ outcome\ unknown\n.*unless\ the\ outcome\ is
-        \ unknown/x, '{"message":"outcome unknown"}' ],
+    map({ [ 503, 4, qr/^entra-mdmctl:\ PATCH\ \S+\ HTTP\ 503:\ \Q$_\E\n
+        entra-mdmctl:\ unless\ that\ says\ that\ nothing\ was\ changed,
+        \ "entra-mdmctl\ get"\ shows\ what\ the\ lists\ are$/mx,
+        encode_json({ message => $_ }) ]
+    } 'outcome unknown', 'Redis has these lists now', 'nothing was changed'),
 )
 {
     my ($status, $code, $says, $body) = @$refused;
