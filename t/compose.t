@@ -118,7 +118,9 @@ sub options {
         join ':', ($from =~ m{^\./} ? root() . "/$from" : "$dir/$from"), $to,
             @mode } @{ $service{$name}{volumes} // [] };
 
-    return [ (map { ('-e', "$_=$environment{$_}") } sort keys %environment),
+    # else buildah mounts a file of its own there too, before this or after it
+    return [ '--no-hosts',
+        (map { ('-e', "$_=$environment{$_}") } sort keys %environment),
         map { ('-v', $_) } @mounts, "$dir/hosts:/etc/hosts:ro",
         "$dir/resolv.conf:/etc/resolv.conf:ro", $name eq 'gate'
             ? "$dir/ca/ca.crt:/etc/ssl/certs/ca-certificates.crt:ro" : () ];
