@@ -107,8 +107,7 @@ is_deeply($ids, [ sort map { my $n = $_; map { guid($n * 100 + $_) } 1 .. 15 }
 ok((wait_for { my $file = saved();
     $file && join(' ', @{ $file->{client_ids} }) eq "@$ids" }),
     'the file has them all');
-kill KILL => $t->{pid}, $t->children;   # or it would say that they died
-$t->stop;
+$t->crash;
 $t->start;
 is_lists('after a crash too', $ids, [ guid(2) ]);
 patch([], undef);

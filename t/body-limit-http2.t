@@ -47,6 +47,9 @@ my $message = enroll_message(mint($key, claims_v2()));
 my $over = padded($message, MAX + 1);
 my $part = 16384;
 
+# of almost 5 MB; AddressSanitizer gives back late what was freed
+my $most = $ENV{ENTRA_MDM_SANITIZED} ? 16 << 20 : 4 << 20;
+
 for my $uri (qw(/ /small /small-file /in-file)) {
     for my $end (0, 1) {
         my $name = "$uri, the answer is not taken, "
@@ -66,7 +69,7 @@ for my $uri (qw(/ /small /small-file /in-file)) {
         $c->send([ h2_frame(H2_PING, 0, 0, 'pingpong') ]);
         ok(h2_until($c, H2_PING, 0), "$name: all of it has been seen");
         cmp_ok(stored($t) - $kept, '<=', MAX, "$name: what is kept");
-        cmp_ok(memory($t) - $memory, '<', 4 << 20, "$name: memory");
+        cmp_ok(memory($t) - $memory, '<', $most, "$name: memory");
 
         $c->send([ h2_frame(H2_WINDOW, 0, 1, pack 'N', 1 << 20) ]);
         my $data = h2_until($c, H2_DATA, 1);

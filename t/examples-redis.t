@@ -162,6 +162,7 @@ is($json->{activities}[0]{type}, 'added_microsoft_entra_client_id',
 is($code, 200, 'and shuts it out');
 becomes($v2, 'audience_not_allowed', 'which counts, too');
 ($code) = patch([ CLIENT_V2 ], undef);
+is($code, 200, 'and in again');
 unlike($t->new_log, qr/NOPERM/, 'no right is missing');
 
 # what was acknowledged is on disk

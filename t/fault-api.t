@@ -124,7 +124,7 @@ $failed = $fault->each(KINDS, sub {
 });
 cmp_ok($failed, '>', 20, "PATCH: $failed faults");
 is(join("\n", @wrong), '', 'PATCH: all or nothing, and as told');
-ok(state_with($t, sub { "@{ $_[0]{client_ids} }" eq guid($n) }),
+ok(state_with($t, sub { "@{ $_[0]{client_ids} // [] }" eq guid($n) }),
     'the state has the last');
 
 

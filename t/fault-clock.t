@@ -171,12 +171,12 @@ is(join(' ', map { $_->{details}{client_id} } @added),
     join(' ', map { guid($_) } reverse 0 .. $#made), 'each of them');
 cmp_ok($added[1]{created_at}, 'lt', $added[2]{created_at},
     'with the time that it was');
-ok(state_with($t, sub { "@{ $_[0]{client_ids} }" eq $id }), 'saved');
+ok(state_with($t, sub { "@{ $_[0]{client_ids} // [] }" eq $id }), 'saved');
 my $status = (api(GET => 'status'))[0];
 is($status, 200, 'the status');
 clock(-HOUR);
 patch([ $id, guid(50) ], undef);
-ok(state_with($t, sub { "@{ $_[0]{client_ids} }" eq join ' ', $id, guid(50) }),
+ok(state_with($t, sub { "@{ $_[0]{client_ids} // [] }" eq join ' ', $id, guid(50) }),
     'saved an hour back, too');
 
 $t->settle;

@@ -103,10 +103,7 @@ for ([ 'a full disk', \&full, sub { unlink "$dir/filler" or die },
 
 sub remount { system("mount -o remount,$_[0] '$dir'") == 0 or die 'mount' }
 
-$t->expect_log(qr/exited on signal 9/);
-my @workers = $t->workers;
-$t->stop('KILL');
-kill KILL => @workers;
+$t->crash;
 $t->start;
 in_force('after all were killed', guid($n), 'ok');
 $t->done;

@@ -45,7 +45,8 @@ sub images {
         $? == 0 ? "ok $_\n" : $said;
     } @names);
     my @said = split /\n/, delete $ENV{+SAID};
-    is(shift @said, "ok $_", "$_ is built") or BAIL() for @names;
+    is(shift @said, "ok $_", "$_ is built")
+        or do { diag(join "\n", @said); BAIL() } for @names;
 }
 
 sub BAIL { done_testing(); exit 1 }

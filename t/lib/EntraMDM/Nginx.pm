@@ -244,6 +244,18 @@ sub stop {
     return 0;
 }
 
+# All die at once, the master first, or it would say that workers did.
+
+sub crash {
+    my ($self) = @_;
+    my @workers = $self->children;
+
+    kill KILL => $self->{pid}, @workers;
+    $self->stop;
+    wait_for { !grep { glob "/proc/$_/fd/*" } @workers }
+        or croak 'a worker outlives SIGKILL';
+}
+
 # With these changes, if any.  True once only new workers accept
 # connections; false if nginx refused the configuration.
 
