@@ -243,7 +243,6 @@ ngx_http_entra_mdm_lines_free(ngx_http_entra_mdm_lines_t *lines)
         ngx_del_timer(&lines->event);
     }
 
-    /* false alarm (NullDereference): whoever is freed is queued */
     ngx_queue_remove(&lines->queue);
     ngx_destroy_pool(lines->pool);
 }

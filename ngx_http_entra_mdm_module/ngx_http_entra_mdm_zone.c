@@ -335,7 +335,6 @@ ngx_http_entra_mdm_next_head(const ngx_http_entra_mdm_snapshot_t *next,
     head->keys = next->keys_generation;
 
     for (i = 0; i < ENTRA_LISTS; i++) {
-        /* false alarm (use-of-uninitialized-value): callers fill both lists */
         head->count[i] = next->lists.list[i].ids.count;
         head->wide[i] = !entra_set_packs(&next->lists.list[i].ids);
     }
