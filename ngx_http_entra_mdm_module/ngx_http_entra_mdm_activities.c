@@ -1,5 +1,5 @@
 /*
- * The ring of activities, and their lines in error.log.
+ * The ring of activities in the zone, and their lines in error.log.
  */
 
 #include "ngx_http_entra_mdm_activities.h"
@@ -42,7 +42,6 @@ static ngx_queue_t  ngx_http_entra_mdm_lines;
 ngx_http_entra_mdm_activities_t *
 ngx_http_entra_mdm_activities_create(ngx_slab_pool_t *shpool)
 {
-    size_t                            size;
     ngx_uint_t                        room;
     ngx_http_entra_mdm_activities_t  *activities;
 
@@ -50,14 +49,10 @@ ngx_http_entra_mdm_activities_create(ngx_slab_pool_t *shpool)
            < NGX_HTTP_ENTRA_MDM_ZONE_LARGE
            ? NGX_HTTP_ENTRA_MDM_ACTIVITIES : NGX_HTTP_ENTRA_MDM_ACTIVITIES_MORE;
 
-    size = sizeof(ngx_http_entra_mdm_activities_t)
-           + (room - 1) * sizeof(ngx_http_entra_mdm_activity_t);
-
-    activities = ngx_slab_calloc(shpool, size);
+    activities = ngx_slab_calloc(shpool, entra_activities_size(room));
 
     if (activities != NULL) {
-        activities->room = room;
-        activities->first = 1;
+        entra_activities_init(activities, room);
     }
 
     return activities;
@@ -71,99 +66,24 @@ ngx_http_entra_mdm_activities(ngx_http_entra_mdm_policy_t *policy)
 }
 
 
-/*
- * Makes room for one more, before it is there: whoever reads a ring that a
- * killed worker left finds no more than it has room for.
- */
-
-static void
-ngx_http_entra_mdm_activities_trim(
-    ngx_http_entra_mdm_activities_t *activities, uint64_t id)
-{
-    if (id >= activities->room && activities->first <= id - activities->room) {
-        activities->first = id - activities->room + 1;
-    }
-
-    ngx_memory_barrier();
-}
-
-
-/* of many only the last are written, since the ring holds no more */
-
-static void
-ngx_http_entra_mdm_activities_write(
-    ngx_http_entra_mdm_activities_t *activities, size_t skip, ngx_uint_t list,
-    const entra_set_t *from, const entra_set_t *to,
-    const ngx_http_entra_mdm_author_t *author)
-{
-    bool                            added;
-    uint32_t                        upper;
-    uint64_t                        id;
-    entra_diff_t                    diff;
-    const entra_guid_t             *guid;
-    ngx_http_entra_mdm_activity_t  *activity;
-
-    diff = (entra_diff_t) { from, to, 0, 0 };
-
-    while ((guid = entra_diff_next(&diff, &added, &upper)) != NULL) {
-
-        id = activities->last + 1;
-
-        ngx_http_entra_mdm_activities_trim(activities, id);
-
-        if (id <= skip) {
-            activities->last = id;
-            continue;
-        }
-
-        activity = &activities->entry[id % activities->room];
-
-        activity->id = id;
-        activity->time = ngx_time();
-        activity->guid = *guid;
-        activity->upper = upper;
-        activity->list = (uint8_t) list;
-        activity->added = added;
-
-        entra_activity_text(activity->actor, sizeof(activity->actor),
-                            ngx_http_entra_mdm_str(&author->actor));
-        entra_activity_text(activity->role, sizeof(activity->role),
-                            ngx_http_entra_mdm_str(&author->role));
-
-        /* a worker that is killed leaves no half of one behind */
-
-        ngx_memory_barrier();
-        activities->last = id;
-    }
-}
-
-
 void
 ngx_http_entra_mdm_activities_add(
     ngx_http_entra_mdm_activities_t *activities, ngx_uint_t lists,
     const entra_set_t *from, const entra_set_t *to,
     const ngx_http_entra_mdm_author_t *author)
 {
-    size_t      n, skip;
-    ngx_uint_t  i;
+    ngx_http_entra_mdm_activity_t  model;
 
-    n = 0;
+    ngx_memzero(&model, sizeof(ngx_http_entra_mdm_activity_t));
 
-    for (i = 0; i < ENTRA_LISTS; i++) {
-        if (lists & (1u << i)) {
-            n += entra_set_differences(&from[i], &to[i]);
-        }
-    }
+    model.time = ngx_time();
 
-    skip = activities->last + n;
-    skip -= ngx_min(skip, activities->room);
+    entra_activity_text(model.actor, sizeof(model.actor),
+                        ngx_http_entra_mdm_str(&author->actor));
+    entra_activity_text(model.role, sizeof(model.role),
+                        ngx_http_entra_mdm_str(&author->role));
 
-    for (i = 0; i < ENTRA_LISTS; i++) {
-        if (lists & (1u << i)) {
-            ngx_http_entra_mdm_activities_write(activities, skip, i, &from[i],
-                                                &to[i], author);
-        }
-    }
+    entra_activities_add(activities, (unsigned) lists, from, to, &model);
 }
 
 
@@ -171,13 +91,12 @@ ngx_http_entra_mdm_activity_t *
 ngx_http_entra_mdm_activities_copy(ngx_http_entra_mdm_policy_t *policy,
     size_t *n, uint64_t *last)
 {
-    uint64_t                          id;
+    size_t                            i;
+    uint64_t                          first;
     ngx_http_entra_mdm_activity_t    *copy;
     ngx_http_entra_mdm_activities_t  *activities;
 
     activities = ngx_http_entra_mdm_activities(policy);
-
-    *n = 0;
 
     copy = malloc(activities->room * sizeof(ngx_http_entra_mdm_activity_t));
     if (copy == NULL) {
@@ -187,9 +106,10 @@ ngx_http_entra_mdm_activities_copy(ngx_http_entra_mdm_policy_t *policy,
     ngx_http_entra_mdm_zone_lock(policy);
 
     *last = activities->last;
+    *n = entra_activities_count(activities, &first);
 
-    for (id = activities->first; id <= *last; id++) {
-        copy[(*n)++] = activities->entry[id % activities->room];
+    for (i = 0; i < *n; i++) {
+        copy[i] = *entra_activities_get(activities, first + i);
     }
 
     ngx_http_entra_mdm_zone_unlock(policy);
@@ -224,7 +144,7 @@ ngx_http_entra_mdm_activities_read(ngx_http_entra_mdm_policy_t *policy,
     ngx_uint_t skip, ngx_http_entra_mdm_activity_t *to, ngx_uint_t n,
     ngx_uint_t *total)
 {
-    uint64_t                          id;
+    uint64_t                          first;
     ngx_uint_t                        i;
     ngx_http_entra_mdm_activities_t  *activities;
 
@@ -232,11 +152,11 @@ ngx_http_entra_mdm_activities_read(ngx_http_entra_mdm_policy_t *policy,
 
     ngx_http_entra_mdm_zone_lock(policy);
 
-    *total = (ngx_uint_t) (activities->last + 1 - activities->first);
+    *total = entra_activities_count(activities, &first);
 
     for (i = 0; i < n && skip + i < *total; i++) {
-        id = activities->last - skip - i;
-        to[i] = activities->entry[id % activities->room];
+        to[i] = *entra_activities_get(activities,
+                                      activities->last - skip - i);
     }
 
     ngx_http_entra_mdm_zone_unlock(policy);
@@ -249,32 +169,9 @@ void
 ngx_http_entra_mdm_activities_restore(ngx_http_entra_mdm_policy_t *policy,
     const ngx_http_entra_mdm_activity_t *from, ngx_uint_t n)
 {
-    ngx_uint_t                        i;
-    ngx_http_entra_mdm_activities_t  *activities;
-
-    activities = ngx_http_entra_mdm_activities(policy);
-
     ngx_http_entra_mdm_zone_lock(policy);
 
-    if (activities->last == 0 && n) {
-
-        /* numbered anew from the newest backwards, in case some are missing */
-
-        activities->last = ngx_max(from[n - 1].id, n);
-        activities->first = activities->last - n + 1;
-
-        for (i = 0; i < n; i++) {
-            if (activities->first + i + activities->room > activities->last) {
-                activities->entry[(activities->first + i) % activities->room]
-                                                                     = from[i];
-                activities->entry[(activities->first + i)
-                                  % activities->room].id =
-                                                        activities->first + i;
-            }
-        }
-
-        ngx_http_entra_mdm_activities_trim(activities, activities->last);
-    }
+    entra_activities_restore(ngx_http_entra_mdm_activities(policy), from, n);
 
     ngx_http_entra_mdm_zone_unlock(policy);
 }
@@ -346,7 +243,6 @@ ngx_http_entra_mdm_lines_free(ngx_http_entra_mdm_lines_t *lines)
         ngx_del_timer(&lines->event);
     }
 
-    /* false alarm (NullDereference): whoever is freed is queued */
     ngx_queue_remove(&lines->queue);
     ngx_destroy_pool(lines->pool);
 }

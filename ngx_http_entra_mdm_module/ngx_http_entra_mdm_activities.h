@@ -9,8 +9,6 @@
 
 #include "ngx_http_entra_mdm_zone.h"
 
-#include "entra_activity.h"
-
 
 /* as many as a zone has: 200, or 1000 if it is large */
 #define NGX_HTTP_ENTRA_MDM_ACTIVITIES       200
@@ -22,16 +20,6 @@
 
 
 typedef entra_activity_t  ngx_http_entra_mdm_activity_t;
-
-
-/* the ring; guarded by the zone's mutex */
-
-struct ngx_http_entra_mdm_activities_s {
-    ngx_uint_t                    room;
-    uint64_t                      last;         /* ID of the newest, or 0 */
-    uint64_t                      first;        /* ID of the oldest kept */
-    ngx_http_entra_mdm_activity_t entry[1];     /* ID n is in n % room */
-};
 
 
 /* who made a change */

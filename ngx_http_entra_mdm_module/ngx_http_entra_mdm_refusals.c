@@ -5,9 +5,13 @@
 #include "ngx_http_entra_mdm_refusals.h"
 
 
+/* one more than are read: the next one's place is free */
+#define PLACES  (NGX_HTTP_ENTRA_MDM_REFUSALS + 1)
+
+
 struct ngx_http_entra_mdm_refusals_s {
     ngx_uint_t                    count;        /* ever */
-    ngx_http_entra_mdm_refusal_t  entry[NGX_HTTP_ENTRA_MDM_REFUSALS];
+    ngx_http_entra_mdm_refusal_t  entry[PLACES];
 };
 
 
@@ -105,7 +109,12 @@ ngx_http_entra_mdm_refusals_add(ngx_http_request_t *r,
 
     ngx_http_entra_mdm_zone_lock(ctx->policy);
 
-    refusals->entry[refusals->count++ % NGX_HTTP_ENTRA_MDM_REFUSALS] = refusal;
+    refusals->entry[refusals->count % PLACES] = refusal;
+
+    /* a worker that is killed leaves no half of one behind */
+
+    ngx_memory_barrier();
+    refusals->count++;
 
     ngx_http_entra_mdm_zone_unlock(ctx->policy);
 }
@@ -125,8 +134,7 @@ ngx_http_entra_mdm_refusals_read(ngx_http_entra_mdm_policy_t *policy,
     n = ngx_min(refusals->count, NGX_HTTP_ENTRA_MDM_REFUSALS);
 
     for (i = 0; i < n; i++) {
-        to[i] = refusals->entry[(refusals->count - 1 - i)
-                                % NGX_HTTP_ENTRA_MDM_REFUSALS];
+        to[i] = refusals->entry[(refusals->count - 1 - i) % PLACES];
     }
 
     ngx_http_entra_mdm_zone_unlock(policy);

@@ -318,25 +318,56 @@ ngx_http_entra_mdm_next(const ngx_http_entra_mdm_change_t *change,
 }
 
 
+/*
+ * The head of the next snapshot.  Once: lists that come from another zone may
+ * be written over at any moment, and then would seem to pack or not.
+ */
+
+static void
+ngx_http_entra_mdm_next_head(const ngx_http_entra_mdm_snapshot_t *next,
+    ngx_http_entra_mdm_head_t *head)
+{
+    ngx_uint_t  i;
+
+    ngx_memzero(head, sizeof(ngx_http_entra_mdm_head_t));
+
+    head->text = next->keys.len;
+    head->keys = next->keys_generation;
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+        head->count[i] = next->lists.list[i].ids.count;
+        head->wide[i] = !entra_set_packs(&next->lists.list[i].ids);
+    }
+}
+
+
+/* however long the lists, the next key set must find room */
+
+static size_t
+ngx_http_entra_mdm_head_size(const ngx_http_entra_mdm_head_t *head)
+{
+    size_t      size;
+    ngx_uint_t  i;
+
+    size = sizeof(ngx_http_entra_mdm_head_t)
+           + ngx_max(head->text, NGX_HTTP_ENTRA_MDM_ZONE_KEYS);
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+        size += ngx_http_entra_mdm_list_size(head->count[i], head->wide[i]);
+    }
+
+    return size;
+}
+
+
 static size_t
 ngx_http_entra_mdm_next_size(const ngx_http_entra_mdm_snapshot_t *next)
 {
-    size_t  text;
+    ngx_http_entra_mdm_head_t  head;
 
-    text = next->keys.len;
+    ngx_http_entra_mdm_next_head(next, &head);
 
-    /* however long the lists, the next key set must find room */
-
-    if (text < NGX_HTTP_ENTRA_MDM_ZONE_KEYS) {
-        text = NGX_HTTP_ENTRA_MDM_ZONE_KEYS;
-    }
-
-    /* false alarm (use-of-uninitialized-value): callers fill both lists */
-    return sizeof(ngx_http_entra_mdm_head_t) + text
-           + ngx_http_entra_mdm_set_size(
-                 &next->lists.list[ENTRA_CLIENT_IDS].ids)
-           + ngx_http_entra_mdm_set_size(
-                 &next->lists.list[ENTRA_TENANT_IDS].ids);
+    return ngx_http_entra_mdm_head_size(&head);
 }
 
 
@@ -390,32 +421,23 @@ ngx_http_entra_mdm_write_typed(ngx_http_entra_mdm_writer_t *writer,
 
 static ngx_int_t
 ngx_http_entra_mdm_next_write(ngx_http_entra_mdm_writer_t *writer,
-    const ngx_http_entra_mdm_snapshot_t *next)
+    const ngx_http_entra_mdm_snapshot_t *next,
+    const ngx_http_entra_mdm_head_t *head)
 {
-    ngx_int_t                   rc;
-    ngx_uint_t                  i;
-    ngx_http_entra_mdm_head_t   head;
+    ngx_int_t   rc;
+    ngx_uint_t  i;
 
-    ngx_memzero(&head, sizeof(ngx_http_entra_mdm_head_t));
-
-    head.text = next->keys.len;
-    head.keys = next->keys_generation;
-
-    for (i = 0; i < ENTRA_LISTS; i++) {
-        head.count[i] = next->lists.list[i].ids.count;
-        head.wide[i] = !entra_set_packs(&next->lists.list[i].ids);
-    }
-
-    rc = ngx_http_entra_mdm_write(writer, &head, sizeof(head));
+    rc = ngx_http_entra_mdm_write(writer, head,
+                                  sizeof(ngx_http_entra_mdm_head_t));
 
     for (i = 0; rc == NGX_OK && i < ENTRA_LISTS; i++) {
         rc = ngx_http_entra_mdm_write(writer, next->lists.list[i].ids.ids,
-                                      head.count[i] * sizeof(entra_guid_t));
+                                      head->count[i] * sizeof(entra_guid_t));
 
         if (rc == NGX_OK) {
             rc = ngx_http_entra_mdm_write_typed(writer,
                                                 &next->lists.list[i].ids,
-                                                head.wide[i]);
+                                                head->wide[i]);
         }
     }
 
@@ -539,6 +561,7 @@ ngx_http_entra_mdm_zone_publish(ngx_http_entra_mdm_policy_t *policy,
     const ngx_http_entra_mdm_change_t *change)
 {
     ngx_int_t                       rc;
+    ngx_http_entra_mdm_head_t       head;
     ngx_http_entra_mdm_news_t       news;
     ngx_http_entra_mdm_writer_t     writer;
     ngx_http_entra_mdm_snapshot_t   next;
@@ -551,15 +574,16 @@ ngx_http_entra_mdm_zone_publish(ngx_http_entra_mdm_policy_t *policy,
     }
 
     ngx_http_entra_mdm_next(change, &next, &news);
+    ngx_http_entra_mdm_next_head(&next, &head);
 
-    if (ngx_http_entra_mdm_next_size(&next)
+    if (ngx_http_entra_mdm_head_size(&head)
         > ngx_http_entra_mdm_zone(policy)->room)
     {
         return NGX_DECLINED;
     }
 
     if (news.lists || news.typed || news.keys) {
-        rc = ngx_http_entra_mdm_next_write(&writer, &next);
+        rc = ngx_http_entra_mdm_next_write(&writer, &next, &head);
         if (rc != NGX_OK) {
             return rc;
         }

@@ -16,6 +16,8 @@
 #include "ngx_http_entra_mdm_file.h"
 #include "ngx_http_entra_mdm_module.h"
 
+#include "entra_activities.h"
+
 
 #define NGX_HTTP_ENTRA_MDM_ZONE_PAGES  24       /* beside the snapshots */
 #define NGX_HTTP_ENTRA_MDM_ZONE_LARGE  (1024 * 1024)
@@ -32,8 +34,7 @@
 #define NGX_HTTP_ENTRA_MDM_BOUNDS      10       /* of the histogram */
 
 
-typedef struct ngx_http_entra_mdm_activities_s
-    ngx_http_entra_mdm_activities_t;
+typedef entra_activities_t  ngx_http_entra_mdm_activities_t;
 typedef struct ngx_http_entra_mdm_author_s  ngx_http_entra_mdm_author_t;
 typedef struct ngx_http_entra_mdm_refusals_s  ngx_http_entra_mdm_refusals_t;
 

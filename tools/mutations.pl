@@ -322,4 +322,7 @@ my $core = "$glue/core";
     [ 'a change is one activity of all nodes', $glue,
         'account->valid[i] = (reply->integer != 0) == account->added[i];',
         'account->valid[i] = (reply->integer != 2);', 'api-redis-nodes' ],
+    [ 'no more activities than their ring keeps', "$core/entra_activities.c",
+        '*first <= last - activities->room', '*first < last - activities->room',
+        'test_activities' ],
 );
