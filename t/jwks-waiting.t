@@ -121,6 +121,8 @@ ok(quiet($late), 'and leave room for others');
 
 $r = $bearer->response;
 my $waited = time - $begun;
+verdict('a dry run waits as well, then lets it through', $dry->response,
+    $fleet, '200 keys_unavailable would_refuse 1');
 verdict('bearer, after its time', $r, $fleet, '503 keys_unavailable refused 0');
 cmp_ok($waited, '>', 4.9, 'which is five seconds');
 cmp_ok($waited, '<', 6, 'and no more');
@@ -133,8 +135,6 @@ is($r->header('Retry-After'), 30, 'with Retry-After');
 is(fault($r)->{subcode}, 's:EnrollmentServer', 'its subcode');
 is(fault($r)->{error_type}, 'InMaintenance', 'its error type');
 
-verdict('a dry run waits as well, then lets it through', $dry->response,
-    $fleet, '200 keys_unavailable would_refuse 1');
 verdict('an error page does not wait again', $page->response, $fleet,
     '503 keys_unavailable refused 0');
 verdict('who came late is judged by the keys, once they are there',
