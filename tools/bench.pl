@@ -545,6 +545,9 @@ print "$missed missed\n" if $missed;
 
 if ($write) {
     my $page = "$top/docs/performance.md";
-    spew($page, slurp($page) =~ s/^```text\n.*?^```/```text\n$table```/msr);
+    my $text = slurp($page);
+    $text =~ s/^(```text[^\n]*\n).*?^```/$1$table```/ms
+        or die "$page has no table to replace\n";
+    spew($page, $text);
 }
 exit($missed != 0);
