@@ -162,7 +162,7 @@ my $said = 'POST ' . $enroll . ': user %s of tenant ' . TENANT . "\n";
 is(verdict($v1, headers => [ 'X-Entra-UPN' => 'evil@example.com' ]),
     sprintf($said, 'ann@example.com'), 'a v1 token is accepted');
 is(verdict($v2), 's:Authorization', 'an application that nobody listed is not');
-like($container{gate}->log, qr/refused, audience_not_allowed/,
+ok((wait_for { $container{gate}->log =~ /refused, audience_not_allowed/ }),
     'as the log says');
 is(verdict(mint(new_key(), claims_v1())), 's:Authentication', 'nor a forgery');
 like(http_get('/')->body, qr/^GET \/: nobody$/, 'the rest is open');

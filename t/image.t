@@ -53,8 +53,8 @@ like(healthy('-e', 'HEALTH_URL=http://127.0.0.1:8080/nothing'), qr/status [1-9]/
     'as it would not be without an answer');
 my $r = http_post($enroll, enroll_message(mint($key, claims_v2())));
 is(fault($r)->{subcode}, 's:Authentication', 'a token is refused');
-like($demo->log, qr/policy "fleet" refused, key_unknown/,
-    'its log is on standard error');
+ok((wait_for { $demo->log =~ /policy "fleet" refused, key_unknown/ }),
+    'its log is on standard error') or diag $demo->log;
 
 my $master = $demo->main('nginx: master');
 my ($uid) = slurp("/proc/$master/status") =~ /^Uid:\s+(\d+)/m;
