@@ -114,7 +114,7 @@ if (!$tls) {
     like($said, qr/\[emerg\].*hiredis.*TLS.* in \S+:\d+/,
         'hiredis has no TLS: nginx -t says so');
     $secure->stop;
-    $redis = EntraMDM::Redis->new($t, 'plain', acl => $acl);
+    $redis = EntraMDM::Redis->new($t, 'plain', acl => $acl, save => 1);
     for ($example) {
         s{rediss://\S+}{redis://127.0.0.1:%%PORT_plain%%/0} or die;
         s{^\s*tls_ca=.*(?=;)}{}m or die;
@@ -167,12 +167,14 @@ unlike($t->new_log, qr/NOPERM/, 'no right is missing');
 
 # what was acknowledged is on disk
 
-if ($tls) {
-    $redis->kill9;
-    $redis->start;
-    is(join(' ', @{ $redis->cmd(SMEMBERS => $clients) }), CLIENT_V2,
-        'the lists outlive Redis');
-}
+$redis->kill9;
+$redis->start;
+is(join(' ', @{ $redis->cmd(SMEMBERS => $clients) }), CLIENT_V2,
+    'the lists outlive Redis');
+like(shell(nobody => "@cli PING"), qr/NOAUTH|WRONGPASS/,
+    'default is off, whatever it might do');
+like(shell(nobody => "@cli --user default PING"), qr/NOAUTH|WRONGPASS/,
+    'under its name, too');
 $t->settle;
 $redis->stop;
 
