@@ -142,7 +142,17 @@ my @stay = map { guid(9000 + $_) } grep { $_ % 3 } 1 .. $others;
 
 ok((wait_for { my $told = told($ports[0]);
     !grep { !$told->{"added $_ redis"} } @stay }), 'all are told');
-sleep 1.5;                              # what is too much comes with a poll
+
+# what is too much would come with a poll: each node reads two lists
+my $polls = reads();
+ok((wait_for { reads() >= $polls + 3 * 2 * 2 }), 'all have polled once more');
+
+sub reads {
+    my ($calls) = $redis->cmd(qw(INFO commandstats))
+        =~ /^cmdstat_sscan:calls=(\d+)/m;
+    return $calls // 0;
+}
+
 my $told = told($ports[0]);
 my %of_redis = map { $_ => delete $told->{$_} }
     grep { / redis$/ } keys %$told;

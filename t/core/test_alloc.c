@@ -829,7 +829,7 @@ config_result(void)
     entra_config_result_t  parsed;
 
     static const char  wrong[] =
-        "{\"mdm\":{\"windows_entra_tenant_ids\":[\"x\"]}}";
+        "{\"\\u0065scaped\":1,\"mdm\":{\"windows_entra_tenant_ids\":[\"x\"]}}";
     static const char  right[] =
         "{\"mdm\":{\"windows_entra_client_ids\":[\"" TOKEN_CLIENT "\"]}}";
 
