@@ -166,6 +166,7 @@ ok((wait_for { $container{gate}->log =~ /refused, audience_not_allowed/ }),
     'as the log says');
 is(verdict(mint(new_key(), claims_v1())), 's:Authentication', 'nor a forgery');
 like(http_get('/')->body, qr/^GET \/: nobody$/, 'the rest is open');
+is(http_get("/#/..$enroll")->status, 400, 'but for a path that others read on');
 
 # the command in the file's head
 

@@ -343,9 +343,11 @@ sub serve {
     my $bad = enroll_message(mint($site->key,
         claims_v2(aud => EntraMDM::Site::STRANGER)));
     my $fleet = $site->fleet;
-    my $ask = sub { $ssl ? $site->ask(POST => $enroll, body => $_[0],
-        port => $port) : EntraMDM::HTTP::http_post($enroll, $_[0],
-        port => $port) };
+    my $ask = sub { my ($message, $path) = @_;
+        $path //= $enroll;
+        return $ssl ? $site->ask(POST => $path, body => $message,
+            port => $port) : EntraMDM::HTTP::http_post($path, $message,
+            port => $port) };
 
     $machine->sh('systemctl stop nginx') if $running;
     my $run = $machine->sh("nginx -c $file");
@@ -356,6 +358,8 @@ sub serve {
         "$name: and Fleet knows by whom");
     is(fault($ask->($bad))->{subcode}, 's:Authorization',
         "$name: another is refused");
+    is($ask->('x', "/#/..$enroll")->status, 400,
+        "$name: nor is a path that others may read on");
     is(scalar $fleet->requests, 0, "$name: and does not reach Fleet");
     $machine->sh('systemctl stop nginx');
     $machine->sh('systemctl start nginx') if $running;

@@ -33,7 +33,8 @@ my ($ann, $bob) = ('accepted ann@example.com', 'accepted bob@example.com');
 
 
 # In every example that gates 8080, three paths are open to whom no gate knows
-# yet, and whatever else may appear beside them is not.
+# yet, and whatever else may appear beside them is not, nor may it hide behind
+# a "#".
 
 my @gated = grep { example($_) =~ /PORT_8080.*entra_mdm\s+\w+;/s
     && $_ ne 'demo.conf' && $_ ne 'redis-tls.conf' } examples();
@@ -61,9 +62,23 @@ for my $name (@gated) {
         isnt(http_get($path)->status, 200, "$name: GET $path");
     }
     isnt(http_get("$mdm/tos")->status, 200, "$name: terms of use");
+    is(http_get($_)->status, 400, "$name: a path that others may read on: $_")
+        for goes_on('', "$mdm/discovery", "$mdm/auth", "$mdm/management");
     is(scalar fleet()->requests, 0, "$name: nothing of that reaches Fleet");
     $t->settle;
 }
+
+
+# demo.conf opens one of them.
+
+$t->change(conf => example('demo.conf'));
+$t->start;
+is(http_post("$mdm/discovery", 'x')->status, 200, 'demo.conf: discovery');
+is(fleet()->requests, 1, 'demo.conf: and reaches the backend');
+is(http_get($_)->status, 400, "demo.conf: a path that others may read on: $_")
+    for goes_on("$mdm/discovery");
+is(fleet()->requests, 0, 'demo.conf: nothing of that does');
+$t->settle;
 
 
 # multi-tenant.conf: two policies, the first with two servers and a file of
@@ -114,6 +129,12 @@ is($seen->header('X-Gov-Entra-UPN'), 'bob@example.com',
     'with headers of its own');
 is($seen->header('X-Entra-UPN'), undef, 'and no others');
 is(at('mdm.example.com', $gov), 'key_unknown', 'nowhere else');
+{
+    local $EntraMDM::HTTP::Host = 'mdm-gov.example.com';
+    is(http_get($_)->status, 400, "nor a path that others may read on: $_")
+        for goes_on("$mdm/discovery");
+}
+is($other->requests, 0, 'nothing of that reaches the backend');
 $t->settle;
 
 

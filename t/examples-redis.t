@@ -17,6 +17,7 @@ use EntraMDM::ApiClient;
 use EntraMDM::Backend;
 use EntraMDM::Example;
 use EntraMDM::File qw(root slurp wait_for);
+use EntraMDM::HTTP;
 use EntraMDM::Live qw(list);
 use EntraMDM::Nginx;
 use EntraMDM::Redis;
@@ -130,6 +131,9 @@ $example =~ s/(?=^        location \^~)/api_location()/me;
 $t->change(conf => $example);
 $t->start;
 becomes($v1, $ann, 'the configuration counts');
+is(http_get($_)->status, 400, "a path that others may read on: $_")
+    for goes_on('', '/api/mdm/microsoft/discovery');
+is(fleet()->requests, 0, 'nothing of that reaches Fleet');
 ok((wait_for { $redis->subscribers == 1 }), 'the ACL suffices for tracking');
 becomes($v2, 'audience_not_allowed', 'an application that nobody listed');
 

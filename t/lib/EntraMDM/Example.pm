@@ -31,7 +31,8 @@ use EntraMDM::HTTP qw(http_post);
 use EntraMDM::Soap;
 use EntraMDM::Token;
 
-our @EXPORT = qw(example example_files examples enroll fleet https);
+our @EXPORT = qw(example example_files examples enroll fleet goes_on
+    https);
 
 use constant ENROLL => '/api/mdm/microsoft/enroll';
 
@@ -106,6 +107,11 @@ sub https {
     return EntraMDM::HTTP->wrap($socket)->request($method, $path,
         close => 1, %o);
 }
+
+# Paths that are open to nginx, which ends them at "#", and lead into the gated
+# ones where somebody reads on.
+
+sub goes_on { return map { ("$_#/../enroll", "$_#/../..@{[ ENROLL ]}") } @_ }
 
 # The stand-in of Fleet, on 8412.
 
