@@ -66,13 +66,21 @@ ngx_http_entra_mdm_activities(ngx_http_entra_mdm_policy_t *policy)
 }
 
 
-void
-ngx_http_entra_mdm_activities_add(
-    ngx_http_entra_mdm_activities_t *activities, ngx_uint_t lists,
-    const entra_set_t *from, const entra_set_t *to,
-    const ngx_http_entra_mdm_author_t *author)
+ngx_int_t
+ngx_http_entra_mdm_activities_collect(ngx_http_entra_mdm_policy_t *policy,
+    ngx_pool_t *pool, ngx_http_entra_mdm_change_t *change,
+    const entra_set_t *was, const ngx_http_entra_mdm_author_t *author)
 {
-    ngx_http_entra_mdm_activity_t  model;
+    size_t                         room;
+    ngx_http_entra_mdm_activity_t  model, *activities;
+
+    room = ngx_http_entra_mdm_activities(policy)->room;
+
+    activities = ngx_palloc(pool,
+                            room * sizeof(ngx_http_entra_mdm_activity_t));
+    if (activities == NULL) {
+        return NGX_ERROR;
+    }
 
     ngx_memzero(&model, sizeof(ngx_http_entra_mdm_activity_t));
 
@@ -83,7 +91,12 @@ ngx_http_entra_mdm_activities_add(
     entra_activity_text(model.role, sizeof(model.role),
                         ngx_http_entra_mdm_str(&author->role));
 
-    entra_activities_add(activities, (unsigned) lists, from, to, &model);
+    change->activities = activities;
+    change->nactivities = entra_activities_collect(activities, room,
+                                                   (unsigned) change->lists,
+                                                   was, change->list, &model);
+
+    return NGX_OK;
 }
 
 

@@ -35,12 +35,13 @@ ngx_http_entra_mdm_activities_t *ngx_http_entra_mdm_activities_create(
     ngx_slab_pool_t *shpool);
 
 /*
- * Adds how the lists named (bits) have changed to the ring; under the zone's
- * mutex, within the publication of the change.
+ * Has the change, when it is published, bring its activities into the ring:
+ * by whom, and what the lists were.  They are in memory of the pool.
+ * NGX_ERROR: there is none.
  */
-void ngx_http_entra_mdm_activities_add(
-    ngx_http_entra_mdm_activities_t *activities, ngx_uint_t lists,
-    const entra_set_t *from, const entra_set_t *to,
+ngx_int_t ngx_http_entra_mdm_activities_collect(
+    ngx_http_entra_mdm_policy_t *policy, ngx_pool_t *pool,
+    ngx_http_entra_mdm_change_t *change, const entra_set_t *was,
     const ngx_http_entra_mdm_author_t *author);
 
 /* the notices in error.log, bit by bit, so that a long list holds up nobody */

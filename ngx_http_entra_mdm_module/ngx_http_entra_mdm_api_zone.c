@@ -56,8 +56,13 @@ ngx_http_entra_mdm_patch_publish(ngx_http_entra_mdm_patch_t *patch,
     change.source = NGX_HTTP_ENTRA_MDM_FROM_STATE;
     change.expects = 1;
     change.expected = generation;
-    change.author = &patch->author;
-    change.was = was;
+
+    if (ngx_http_entra_mdm_activities_collect(patch->policy, patch->lists,
+                                              &change, was, &patch->author)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     rc = ngx_http_entra_mdm_lists_publish(patch->policy, &change, patch->log);
 
@@ -138,6 +143,10 @@ ngx_http_entra_mdm_patch_zone(ngx_http_entra_mdm_patch_t *patch)
                                             "nginx is taking over another "
                                             "zone size; nothing was changed, "
                                             "send it again");
+        break;
+
+    case NGX_ERROR:
+        rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
         break;
 
     default:

@@ -543,11 +543,8 @@ ngx_http_entra_mdm_end(ngx_http_entra_mdm_writer_t *writer,
 
         /* a zone that takes over has both, or neither */
 
-        if (change->author) {
-            ngx_http_entra_mdm_activities_add(zone->activities, change->lists,
-                                              change->was, change->list,
-                                              change->author);
-        }
+        entra_activities_add(zone->activities, change->activities,
+                             change->nactivities);
     }
 
     ngx_http_entra_mdm_zone_unlock(writer->policy);

@@ -223,9 +223,9 @@ typedef struct {
     ngx_uint_t                    expects;      /* unsigned  expects:1; */
     ngx_atomic_uint_t             expected;
 
-    /* activities that come with it: by whom, and what the lists were; or NULL */
-    const ngx_http_entra_mdm_author_t  *author;
-    const entra_set_t                  *was;
+    /* activities that come with it; see ngx_http_entra_mdm_activities_collect */
+    const entra_activity_t       *activities;
+    size_t                        nactivities;
 } ngx_http_entra_mdm_change_t;
 
 

@@ -69,17 +69,16 @@ entra_activities_put(entra_activities_t *activities, uint64_t id,
 }
 
 
-void
-entra_activities_add(entra_activities_t *activities, unsigned lists,
-    const entra_set_t *from, const entra_set_t *to,
+size_t
+entra_activities_collect(entra_activity_t *activity, size_t room,
+    unsigned lists, const entra_set_t *from, const entra_set_t *to,
     const entra_activity_t *model)
 {
     bool                 added;
     size_t               n, skip;
     unsigned             i;
-    uint64_t             id;
+    uint32_t             upper;
     entra_diff_t         diff;
-    entra_activity_t     activity;
     const entra_guid_t  *guid;
 
     n = 0;
@@ -89,6 +88,43 @@ entra_activities_add(entra_activities_t *activities, unsigned lists,
             n += entra_set_differences(&from[i], &to[i]);
         }
     }
+
+    skip = n > room ? n - room : 0;
+
+    for (i = 0; i < ENTRA_LISTS; i++) {
+
+        if (!(lists & (1u << i))) {
+            continue;
+        }
+
+        diff = (entra_diff_t) { &from[i], &to[i], 0, 0 };
+
+        while ((guid = entra_diff_next(&diff, &added, &upper)) != NULL) {
+
+            if (skip) {
+                skip--;
+                continue;
+            }
+
+            *activity = *model;
+            activity->guid = *guid;
+            activity->upper = upper;
+            activity->list = (uint8_t) i;
+            activity->added = added;
+            activity++;
+        }
+    }
+
+    return n;
+}
+
+
+void
+entra_activities_add(entra_activities_t *activities,
+    const entra_activity_t *from, size_t n)
+{
+    size_t    i, skip;
+    uint64_t  id;
 
     id = activities->last + 1;
 
@@ -103,34 +139,8 @@ entra_activities_add(entra_activities_t *activities, unsigned lists,
         entra_activities_order();
     }
 
-    activity = *model;
-
-    for (i = 0; i < ENTRA_LISTS; i++) {
-
-        if (!(lists & (1u << i))) {
-            continue;
-        }
-
-        diff = (entra_diff_t) { &from[i], &to[i], 0, 0 };
-
-        for ( ;; id++) {
-
-            guid = entra_diff_next(&diff, &added, &activity.upper);
-            if (guid == NULL) {
-                break;
-            }
-
-            if (skip) {
-                skip--;
-                continue;
-            }
-
-            activity.guid = *guid;
-            activity.list = (uint8_t) i;
-            activity.added = added;
-
-            entra_activities_put(activities, id, &activity);
-        }
+    for (i = 0; i < n - skip; i++) {
+        entra_activities_put(activities, id + skip + i, &from[i]);
     }
 }
 

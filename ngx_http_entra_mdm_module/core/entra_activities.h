@@ -34,12 +34,17 @@ entra_activities_get(const entra_activities_t *activities, uint64_t id)
 }
 
 /*
- * Adds how the lists named (bits) have changed; of many only the last.  time,
- * actor and role are those of model.
+ * Writes into activity how the lists named (bits) have changed, without IDs;
+ * of more than room only the last.  time, actor and role are those of model.
+ * Returns how many there are in all.  Touches no ring, so nothing is locked.
  */
-void entra_activities_add(entra_activities_t *activities, unsigned lists,
-    const entra_set_t *from, const entra_set_t *to,
+size_t entra_activities_collect(entra_activity_t *activity, size_t room,
+    unsigned lists, const entra_set_t *from, const entra_set_t *to,
     const entra_activity_t *model);
+
+/* adds n that were collected with the ring's room */
+void entra_activities_add(entra_activities_t *activities,
+    const entra_activity_t *from, size_t n);
 
 /*
  * Puts n activities, oldest first and with their IDs, into a ring that has

@@ -52,7 +52,7 @@ add(unsigned change, size_t n)
     size_t            i;
     entra_set_t       from[ENTRA_LISTS], to[ENTRA_LISTS];
     entra_guid_t      ids[BATCH];
-    entra_activity_t  model;
+    entra_activity_t  model, activities[ROOM];
 
     memset(from, 0, sizeof(from));
     memset(to, 0, sizeof(to));
@@ -71,7 +71,9 @@ add(unsigned change, size_t n)
 
     model.time = change;
 
-    entra_activities_add(ring, 1u << ENTRA_CLIENT_IDS, from, to, &model);
+    n = entra_activities_collect(activities, ROOM, 1u << ENTRA_CLIENT_IDS, from,
+                                 to, &model);
+    entra_activities_add(ring, activities, n);
 }
 
 
