@@ -180,8 +180,11 @@ entra_escape_utf8(const unsigned char *p, size_t len)
 }
 
 
-char *
-entra_escape_json(entra_str_t text, char *out)
+/* what is quoted in JSON and in a label; control writes a control character */
+
+static char *
+entra_escape_quoted(entra_str_t text, char *out,
+    char *(*control)(unsigned char c, char *out))
 {
     size_t                i, n;
     const unsigned char  *p;
@@ -199,8 +202,7 @@ entra_escape_json(entra_str_t text, char *out)
             n = 1;
 
         } else if (p[i] < ' ' || p[i] == 0x7f) {
-            memcpy(out, "\\u00", 4);
-            out = entra_escape_hex(p[i], out + 4);
+            out = control(p[i], out);
 
         } else {
             if (p[i] == '"' || p[i] == '\\') {
@@ -216,33 +218,38 @@ entra_escape_json(entra_str_t text, char *out)
 }
 
 
+static char *
+entra_escape_json_control(unsigned char c, char *out)
+{
+    memcpy(out, "\\u00", 4);
+
+    return entra_escape_hex(c, out + 4);
+}
+
+
+char *
+entra_escape_json(entra_str_t text, char *out)
+{
+    return entra_escape_quoted(text, out, entra_escape_json_control);
+}
+
+
+static char *
+entra_escape_label_control(unsigned char c, char *out)
+{
+    if (c == '\n') {
+        *out++ = '\\';
+        c = 'n';
+    }
+
+    *out++ = (char) c;
+
+    return out;
+}
+
+
 char *
 entra_escape_label(entra_str_t text, char *out)
 {
-    size_t                i, n;
-    const unsigned char  *p;
-
-    p = (const unsigned char *) text.data;
-
-    for (i = 0; i < text.len; i += n) {
-
-        n = entra_escape_utf8(&p[i], text.len - i);
-
-        if (n == 0) {
-            /* U+FFFD */
-            memcpy(out, "\xef\xbf\xbd", 3);
-            out += 3;
-            n = 1;
-            continue;
-        }
-
-        if (p[i] == '"' || p[i] == '\\' || p[i] == '\n') {
-            *out++ = '\\';
-        }
-
-        memcpy(out, p[i] == '\n' ? "n" : text.data + i, n);
-        out += n;
-    }
-
-    return out;
+    return entra_escape_quoted(text, out, entra_escape_label_control);
 }
