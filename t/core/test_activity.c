@@ -43,7 +43,7 @@ main(void)
         }
 
         tap_ok(strncmp(to, rows[i].kept, strlen(rows[i].kept)) == 0 && zeros,
-               rows[i].name);
+               "%s", rows[i].name);
         tap_ok(to[rows[i].size] == 'x', "and no more is written");
     }
 

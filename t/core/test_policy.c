@@ -711,7 +711,7 @@ test_live(void)
         payload = token_json(&pool, TOKEN_CLAIMS_V2, c->change);
         reason = judge(&policy, payload, TOKEN_NOW, &claims, &identity, &why);
 
-        tap_ok(reason == c->reason, c->name);
+        tap_ok(reason == c->reason, "%s", c->name);
         tap_ok(entra_policy_may_ask(&policy, live, &claims) == c->may_ask,
                c->may_ask ? "may ask for keys" : "may not ask for keys");
 
