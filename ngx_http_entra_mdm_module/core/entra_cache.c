@@ -4,8 +4,6 @@
  */
 
 #include <openssl/crypto.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 
 #include "entra_cache.h"
@@ -29,8 +27,7 @@ struct entra_cache_entry_s {
 
 struct entra_cache_s {
     entra_cache_conf_t     conf;
-    EVP_MD                *sha256;
-    EVP_MD_CTX            *hash;
+    entra_digester_t      *digester;
 
     entra_cache_entry_t  **bucket;
     size_t                 nbuckets;    /* a power of two */
@@ -280,36 +277,23 @@ entra_cache_add(entra_cache_t *cache, const entra_digest_t *digest,
 /*** verifying ***/
 
 
-static bool
-entra_cache_digest(entra_cache_t *cache, entra_str_t token,
-    entra_digest_t *digest)
-{
-    if (EVP_DigestInit_ex2(cache->hash, cache->sha256, NULL)
-        && EVP_DigestUpdate(cache->hash, token.data, token.len)
-        && EVP_DigestFinal_ex(cache->hash, digest->bytes, NULL))
-    {
-        return true;
-    }
-
-    ERR_clear_error();
-
-    return false;
-}
-
-
 entra_reason_t
 entra_cache_verify(entra_cache_t *cache, entra_str_t token, size_t max_len,
     int64_t now, const entra_mem_t *mem, entra_verdict_t *verdict, bool *seen)
 {
-    entra_digest_t  digest;
+    size_t          signing_len;
+    entra_digest_t  digest, signing_digest;
     entra_reason_t  reason;
 
     *seen = false;
 
     /* what is no token is not worth a digest; what is too long has none */
 
-    if (token.len > max_len || !entra_jws_looks_like(token)
-        || !entra_cache_digest(cache, token, &digest))
+    signing_len = token.len <= max_len ? entra_jws_signing_len(token) : 0;
+
+    if (signing_len == 0
+        || !entra_digest_both(cache->digester, token, signing_len, &digest,
+                              &signing_digest))
     {
         return entra_verify(token, max_len, cache->conf.jwks, mem, verdict);
     }
@@ -319,7 +303,8 @@ entra_cache_verify(entra_cache_t *cache, entra_str_t token, size_t max_len,
         return ENTRA_OK;
     }
 
-    reason = entra_verify(token, max_len, cache->conf.jwks, mem, verdict);
+    reason = entra_verify_digest(token, max_len, cache->conf.jwks,
+                                 &signing_digest, mem, verdict);
 
     if (reason == ENTRA_OK) {
         entra_cache_add(cache, &digest, now, verdict);
@@ -350,12 +335,9 @@ entra_cache_create(const entra_cache_conf_t *conf)
     }
 
     cache->bucket = calloc(cache->nbuckets, sizeof(entra_cache_entry_t *));
-    cache->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-    cache->hash = EVP_MD_CTX_new();
+    cache->digester = entra_digester_create();
 
-    if (cache->bucket == NULL || cache->sha256 == NULL || cache->hash == NULL)
-    {
-        ERR_clear_error();
+    if (cache->bucket == NULL || cache->digester == NULL) {
         entra_cache_free(cache);
         return NULL;
     }
@@ -375,8 +357,7 @@ entra_cache_free(entra_cache_t *cache)
         entra_cache_remove(cache, cache->oldest);
     }
 
-    EVP_MD_CTX_free(cache->hash);
-    EVP_MD_free(cache->sha256);
+    entra_digester_free(cache->digester);
     free(cache->bucket);
     free(cache);
 }

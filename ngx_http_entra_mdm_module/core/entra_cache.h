@@ -50,10 +50,6 @@ size_t entra_cache_bytes(const entra_cache_t *cache);
 /*** its parts, for tests ***/
 
 
-typedef struct {
-    unsigned char  bytes[32];
-} entra_digest_t;
-
 /* what was added by that digest, unless it has expired; copied to mem */
 bool entra_cache_find(entra_cache_t *cache, const entra_digest_t *digest,
     int64_t now, const entra_mem_t *mem, entra_verdict_t *verdict);

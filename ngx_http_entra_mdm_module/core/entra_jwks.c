@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
+#include <openssl/rsa.h>
 #include <stdlib.h>
 
 #include "entra_base64.h"
@@ -19,7 +20,7 @@ struct entra_key_s {
     entra_str_t   kid;                  /* points into the set's JSON */
     entra_str_t   issuer;               /* data NULL: none */
     const char   *unusable;             /* NULL: may be used */
-    EVP_MD_CTX   *prepared;             /* copied for each verification */
+    EVP_PKEY_CTX *prepared;             /* to verify by, again and again */
     size_t        position;             /* in the document */
 };
 
@@ -150,23 +151,21 @@ done:
 }
 
 
-/*
- * Setting up a verification costs OpenSSL 3 more than copying one, so each
- * key is set up once.
- */
+/* setting up costs OpenSSL 3 much, so each key is set up once */
 
-static EVP_MD_CTX *
+static EVP_PKEY_CTX *
 entra_key_prepare(EVP_PKEY *pkey)
 {
-    EVP_MD_CTX  *ctx;
+    EVP_PKEY_CTX  *ctx;
 
-    ctx = EVP_MD_CTX_new();
+    ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
 
     if (ctx == NULL
-        || EVP_DigestVerifyInit_ex(ctx, NULL, "SHA256", NULL, NULL, pkey, NULL)
-           <= 0)
+        || EVP_PKEY_verify_init(ctx) <= 0
+        || EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) <= 0
+        || EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) <= 0)
     {
-        EVP_MD_CTX_free(ctx);
+        EVP_PKEY_CTX_free(ctx);
         return NULL;
     }
 
@@ -305,37 +304,36 @@ entra_key_unusable(const entra_key_t *key)
 
 
 entra_signature_t
-entra_key_verify(const entra_key_t *key, entra_str_t input,
+entra_key_verify_digest(const entra_key_t *key, const entra_digest_t *digest,
     entra_str_t signature)
 {
-    int                 rc;
-    EVP_MD_CTX         *ctx;
-    entra_signature_t   verdict;
-
     ERR_clear_error();
 
-    ctx = EVP_MD_CTX_new();
-
-    if (ctx == NULL || !EVP_MD_CTX_copy_ex(ctx, key->prepared)) {
-        verdict = ENTRA_SIGNATURE_ERROR;
-
-    } else {
-        rc = EVP_DigestVerify(ctx, (const unsigned char *) signature.data,
-                              signature.len,
-                              (const unsigned char *) input.data, input.len);
-
-        verdict = rc == 1 ? ENTRA_SIGNATURE_OK : ENTRA_SIGNATURE_BAD;
+    if (EVP_PKEY_verify(key->prepared, (const unsigned char *) signature.data,
+                        signature.len, digest->bytes, sizeof(digest->bytes))
+        == 1)
+    {
+        return ENTRA_SIGNATURE_OK;
     }
-
-    EVP_MD_CTX_free(ctx);
 
     /* what OpenSSL queued would also show up in an unrelated log line */
 
-    if (verdict != ENTRA_SIGNATURE_OK && entra_key_memory_failed()) {
-        verdict = ENTRA_SIGNATURE_ERROR;
+    return entra_key_memory_failed() ? ENTRA_SIGNATURE_ERROR
+                                     : ENTRA_SIGNATURE_BAD;
+}
+
+
+entra_signature_t
+entra_key_verify(const entra_key_t *key, entra_str_t input,
+    entra_str_t signature)
+{
+    entra_digest_t  digest;
+
+    if (!entra_digest(input, &digest)) {
+        return ENTRA_SIGNATURE_ERROR;
     }
 
-    return verdict;
+    return entra_key_verify_digest(key, &digest, signature);
 }
 
 
@@ -480,7 +478,7 @@ entra_jwks_free(entra_jwks_t *jwks)
 
     /* false alarm (NullDereference): without keys, count is 0 */
     for (i = 0; i < jwks->count; i++) {
-        EVP_MD_CTX_free(jwks->keys[i].prepared);
+        EVP_PKEY_CTX_free(jwks->keys[i].prepared);
     }
 
     free(jwks->keys);

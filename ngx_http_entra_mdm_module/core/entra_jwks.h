@@ -5,7 +5,7 @@
 #ifndef ENTRA_JWKS_H
 #define ENTRA_JWKS_H
 
-#include "entra_str.h"
+#include "entra_digest.h"
 
 
 typedef struct entra_jwks_s  entra_jwks_t;
@@ -60,6 +60,10 @@ typedef enum {
 /* RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 3.3) over input */
 entra_signature_t entra_key_verify(const entra_key_t *key, entra_str_t input,
     entra_str_t signature);
+
+/* the same, over an input of which the digest is known */
+entra_signature_t entra_key_verify_digest(const entra_key_t *key,
+    const entra_digest_t *digest, entra_str_t signature);
 
 
 #endif /* ENTRA_JWKS_H */

@@ -120,12 +120,12 @@ entra_jws_header(entra_str_t text, const entra_mem_t *mem, entra_jws_t *jws,
 }
 
 
-bool
-entra_jws_looks_like(entra_str_t token)
+size_t
+entra_jws_signing_len(entra_str_t token)
 {
     entra_str_t  part[3];
 
-    return entra_jws_split(token, part);
+    return entra_jws_split(token, part) ? part[0].len + 1 + part[1].len : 0;
 }
 
 

@@ -31,8 +31,11 @@ typedef struct {
 entra_reason_t entra_jws_parse(entra_str_t token, const entra_mem_t *mem,
     entra_jws_t *jws, const char **why);
 
-/* three parts, whatever is in them: a first look, which costs nothing */
-bool entra_jws_looks_like(entra_str_t token);
+/*
+ * How many bytes of a token its signature is over; 0: it does not have three
+ * parts.  A first look, which costs nothing.
+ */
+size_t entra_jws_signing_len(entra_str_t token);
 
 
 #endif /* ENTRA_JWS_H */

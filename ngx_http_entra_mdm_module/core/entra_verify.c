@@ -98,14 +98,20 @@ entra_verify_key(const entra_jws_t *jws, const entra_jwks_t *jwks,
 
 static entra_reason_t
 entra_verify_signature(const entra_jws_t *jws, const entra_key_t *key,
-    entra_verdict_t *verdict)
+    const entra_digest_t *digest, entra_verdict_t *verdict)
 {
+    entra_signature_t  signature;
+
     if (jws->nonce) {
         verdict->why = entra_why_graph;
         return ENTRA_SIGNATURE_INVALID;
     }
 
-    switch (entra_key_verify(key, jws->signing_input, jws->signature)) {
+    signature = digest != NULL
+                ? entra_key_verify_digest(key, digest, jws->signature)
+                : entra_key_verify(key, jws->signing_input, jws->signature);
+
+    switch (signature) {
 
     case ENTRA_SIGNATURE_OK:
         return ENTRA_OK;
@@ -120,7 +126,8 @@ entra_verify_signature(const entra_jws_t *jws, const entra_key_t *key,
 
 
 entra_reason_t
-entra_verify(entra_str_t token, size_t max_len, const entra_jwks_t *jwks,
+entra_verify_digest(entra_str_t token, size_t max_len,
+    const entra_jwks_t *jwks, const entra_digest_t *digest,
     const entra_mem_t *mem, entra_verdict_t *verdict)
 {
     entra_jws_t         jws;
@@ -146,7 +153,7 @@ entra_verify(entra_str_t token, size_t max_len, const entra_jwks_t *jwks,
 
     verdict->why = NULL;
 
-    reason = entra_verify_signature(&jws, key, verdict);
+    reason = entra_verify_signature(&jws, key, digest, verdict);
     if (reason != ENTRA_OK) {
         return reason;
     }
@@ -154,4 +161,12 @@ entra_verify(entra_str_t token, size_t max_len, const entra_jwks_t *jwks,
     verdict->verified = true;
 
     return ENTRA_OK;
+}
+
+
+entra_reason_t
+entra_verify(entra_str_t token, size_t max_len, const entra_jwks_t *jwks,
+    const entra_mem_t *mem, entra_verdict_t *verdict)
+{
+    return entra_verify_digest(token, max_len, jwks, NULL, mem, verdict);
 }

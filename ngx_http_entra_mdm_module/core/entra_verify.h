@@ -38,5 +38,10 @@ entra_reason_t entra_verify(entra_str_t token, size_t max_len,
     const entra_jwks_t *jwks, const entra_mem_t *mem,
     entra_verdict_t *verdict);
 
+/* the same, where the digest is known of what the token's signature is over */
+entra_reason_t entra_verify_digest(entra_str_t token, size_t max_len,
+    const entra_jwks_t *jwks, const entra_digest_t *digest,
+    const entra_mem_t *mem, entra_verdict_t *verdict);
+
 
 #endif /* ENTRA_VERIFY_H */
