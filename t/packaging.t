@@ -88,6 +88,15 @@ is_deeply($packaged{'usr/share/entra-mdm/ui/index.html'}, [ 'entra-mdm-ui' ],
     'so is the page');
 
 
+# docs/installing.md removes all of it
+
+my @gone = map { split ' ' } slurp('docs/installing.md')
+    =~ /^rm (?:-r )?(.+)$/mg;
+is_deeply([ grep { my $file = "/$_";
+    !grep { $file =~ m{^\Q$_\E(?:/|$)} } @gone } sort keys %packaged ], [],
+    'make install: nothing is left by its removal');
+
+
 # version
 
 my ($version) = slurp('ngx_http_entra_mdm_module/core/entra_version.h')
