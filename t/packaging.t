@@ -26,7 +26,7 @@ is(scalar @packages, 3, 'three packages');
 
 # files of debian/
 
-my @of_packages = map { m{^debian/(.+)\.(?:install|docs|dirs|postrm|postinst
+my @of_packages = map { m{^debian/(.+)\.(?:install|docs|dirs|links|postrm|postinst
     |preinst|prerm|lintian-overrides)$}x ? $1 : () } glob 'debian/*';
 
 for my $name (@of_packages) {
