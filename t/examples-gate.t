@@ -235,6 +235,21 @@ is($lines[1]{tenant}, TENANT, 'and of which tenant');
 $t->settle;
 is(scalar(() = $t->file('enrollment.log') =~ /\n/g), 3, 'and no more');
 
+# a device may call itself what it likes
+
+my $named = 'DESKTOP","upn":"ceo@example.com';
+
+unlink $t->dir . '/enrollment.log';
+$t->start;
+http_post("$mdm/enroll", enroll_message($v2)
+    =~ s/DESKTOP-0VQ7P2R/$named =~ s{"}{&quot;}gr/er);
+my $line;
+wait_for { ($line) = $t->file('enrollment.log') =~ /(.*)\n/ };
+my $told = eval { decode_json($line) } // {};
+is($told->{device_name}, $named, "the device's word stays in its field");
+is($told->{upn}, 'bob@example.com', 'and changes no other');
+$t->settle;
+
 
 # rate-limit.conf: an address may send 21 at once, then with the rate; one of
 # ours as much as it wants, and as much as Fleet may get.
