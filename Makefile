@@ -3,7 +3,7 @@
 #
 #   make                     for the installed nginx, from Debian's nginx-dev
 #   make module              without the command, which takes libcurl and libyaml
-#   make NGX_SRC=DIR         for another nginx source tree; DIR stays untouched
+#   make NGINX_SRC=DIR       for another nginx source tree; DIR stays untouched
 #   make CC=clang BUILD=DIR  with another compiler, into another folder
 #   make install             module, examples, command, page; DESTDIR is honoured
 #   make install-module      without the command
@@ -21,9 +21,9 @@
 
 NAME    = ngx_http_entra_mdm_module
 BUILD   = build
-NGX_SRC = /usr/share/nginx/src
+NGINX_SRC = /usr/share/nginx/src
 
-# With what an NGX_SRC of your own is configured; nginx loads the module if its
+# With what an NGINX_SRC of your own is configured; nginx loads the module if its
 # own ./configure had --with-compat too.  nginx-dev brings its options along.
 NGX_OPT = --with-compat
 
@@ -48,7 +48,7 @@ STRICT = -std=gnu11 -O2 -Wall -Wextra -Wpedantic -Wshadow -Wconversion \
          -Wno-sign-conversion -Werror
 
 build   := $(abspath $(BUILD))
-ngx_src := $(abspath $(NGX_SRC))
+ngx_src := $(abspath $(NGINX_SRC))
 module  := $(build)/$(NAME).so
 tree    := $(build)/nginx-tree
 objs    := $(build)/objs
@@ -79,7 +79,7 @@ $(module): $(objs)/Makefile $(sources)
 	@echo "built $@"
 
 # ./configure runs in a folder of links, because some nginx versions write a
-# Makefile into the folder they run in, and NGX_SRC may be read-only.
+# Makefile into the folder they run in, and NGINX_SRC may be read-only.
 # conf_flags is how nginx-dev tells the options of the packaged nginx; it is a
 # bash array.
 
@@ -106,7 +106,7 @@ $(build)/settings: FORCE
 	@[ -e $(ngx_src)/src/core/nginx.h ] || { \
 	    echo "There is no nginx source in $(ngx_src)."; \
 	    echo "As root, tools/setup build installs Debian's nginx-dev and the"; \
-	    echo "libraries; make NGX_SRC=DIR takes another nginx source tree."; \
+	    echo "libraries; make NGINX_SRC=DIR takes another nginx source tree."; \
 	    exit 1; } >&2
 	@mkdir -p $(build)
 	@{ echo '$(CURDIR) $(ngx_src) $(NGX_OPT) $(CC) $(CC_OPT) $(LD_OPT)'; \

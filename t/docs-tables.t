@@ -99,6 +99,16 @@ for my $name (sort keys %page) {
         =~ /\b(EntraMdm\w+)/g ], [], "$name: knows no other alerts");
 }
 
+# What is quoted of the log is in it.
+
+my $said = source('{,core/}*.[ch]') =~ s/"\s*"//gr =~ s/\\"/"/gr;
+for (grep { $_->[2] !~ /^nginx/ } table(operating => 'what')) {
+    for my $quoted ($_->[2] =~ /"([^"]+)"/g) {
+        my $pattern = join '[^;]*', map { quotemeta } split / ?… ?/, $quoted;
+        like($said, qr/entra_mdm: [^;]*$pattern/, "the log: $quoted");
+    }
+}
+
 my %metric = map { $_ => 1 }
     source('*_metrics.c') =~ /\{ "(entra_mdm_\w+)", "/g;
 my %directive = map { $_ => 1 } rows_of('ngx_http_entra_mdm_commands'),
@@ -121,12 +131,28 @@ my %shown = map { (words($_->[0]))[0] => "$_->[1] $_->[2]" }
     $troubles->table('code');
 my %by;
 push @{ $by{"0x$_->[3]"} }, $_->[0] for @reasons;
+
+# [MS-MDE2] 2.2.10, and mdmregistration.h
+my %type = (NotSupported => '0x80180015', InMaintenance => '0x80180017');
+my %typed = source('core/entra_reason.h') =~ s/\\\n//gr
+    =~ /"(\w+)",\s+\d+, \w+, "[^"]+", "(\w+)",/g;
+cmp_ok(scalar keys %typed, '>', 0, 'error types are found in the code');
+push @{ $by{ $type{ $typed{$_} } // $typed{$_} } }, $_ for sort keys %typed;
 is_deeply([ sort grep { /^0x8018/ } keys %shown ], [ sort keys %by ],
     'each HRESULT, too');
 for my $code (sort keys %by) {
     my %ours = map { $_ => 1 } @{ $by{$code} };
     is_deeply([ grep { !$ours{$_} } $shown{$code} =~ /`(\w+_\w+|internal)`/g ],
         [], "$code: the reasons are its own");
+}
+like($shown{ $type{$_} }, qr/`$_`/, "$_ is named") for sort keys %type;
+
+for (grep { $_->[0] =~ /`0x8019/ } $troubles->table('code')) {
+    my ($codes, $means) = @$_;
+    my ($statuses) = $means =~ /^HTTP (\d+(?:, \d+)*)/;
+
+    is($codes, join(', ', map { sprintf '`0x8019%04x`', $_ }
+        split /, /, $statuses // ''), "$codes: HTTP status");
 }
 
 

@@ -206,25 +206,48 @@ unlink $t->dir . '/enrollment.log';
 $t->change(conf => example('access-log.conf'));
 $t->start;
 
-is(enroll($v2), $bob, 'access-log.conf: enroll');
-is(enroll($stranger), 'audience_not_allowed', 'refused');
 http_get("$mdm/discovery");
+is(http_get("$mdm/tos", bearer => $v2)->status, 200,
+    'access-log.conf: terms of use');
+is(http_post("$mdm/policy", policy_message($v2))->status, 200, 'policy');
+is(enroll($v2), $bob, 'enroll');
+is(enroll($stranger, uri => "$mdm/policy"), 'audience_not_allowed', 'refused');
+is(http_get("$mdm/tos", bearer => $stranger)->status, 403,
+    'refused before it begins');
 
 # workers write when they have answered, in whatever order
 my @lines;
 wait_for {
     @lines = map { decode_json($_) } $t->file('enrollment.log') =~ /(.*)\n/g;
-    @lines == 2;
+    @lines == 3;
 };
-@lines = sort { $a->{action} cmp $b->{action} } @lines;
-is(scalar @lines, 2, 'a line each');
-is($lines[0]{action}, 'accepted', 'accepted');
+@lines = sort { "$a->{action} $a->{uri}" cmp "$b->{action} $b->{uri}" } @lines;
+is_deeply([ map { "$_->{action} $_->{uri}" } @lines ],
+    [ "accepted $mdm/enroll", "refused $mdm/policy", "refused $mdm/tos" ],
+    'a line each');
 is($lines[0]{upn}, 'bob@example.com', 'the user');
 is($lines[0]{device_name}, 'DESKTOP-0VQ7P2R', 'the device');
 is($lines[0]{hardware_id}, 'BCB8C6F2A4D14F57AAE0D84C7F6EE2E0', 'the hardware');
-is($lines[1]{action}, 'refused', 'refused');
+is($lines[0]{tenant}, TENANT, 'the tenant');
+is($lines[0]{result}, 'ok', 'the verdict');
 is($lines[1]{result}, 'audience_not_allowed', 'why');
-is($lines[1]{tenant}, TENANT, 'the tenant');
+is($lines[1]{tenant}, TENANT, 'and of which tenant');
+$t->settle;
+is(scalar(() = $t->file('enrollment.log') =~ /\n/g), 3, 'and no more');
+
+# a device may call itself what it likes
+
+my $named = 'DESKTOP","upn":"ceo@example.com';
+
+unlink $t->dir . '/enrollment.log';
+$t->start;
+http_post("$mdm/enroll", enroll_message($v2)
+    =~ s/DESKTOP-0VQ7P2R/$named =~ s{"}{&quot;}gr/er);
+my $line;
+wait_for { ($line) = $t->file('enrollment.log') =~ /(.*)\n/ };
+my $told = eval { decode_json($line) } // {};
+is($told->{device_name}, $named, "the device's word stays in its field");
+is($told->{upn}, 'bob@example.com', 'and changes no other');
 $t->settle;
 
 

@@ -26,7 +26,7 @@ is(scalar @packages, 3, 'three packages');
 
 # files of debian/
 
-my @of_packages = map { m{^debian/(.+)\.(?:install|docs|dirs|postrm|postinst
+my @of_packages = map { m{^debian/(.+)\.(?:install|docs|dirs|links|postrm|postinst
     |preinst|prerm|lintian-overrides)$}x ? $1 : () } glob 'debian/*';
 
 for my $name (@of_packages) {
@@ -86,6 +86,15 @@ is_deeply($packaged{'usr/bin/entra-mdmctl'}, [ 'entra-mdm-tools' ],
     'the command is apart from the module');
 is_deeply($packaged{'usr/share/entra-mdm/ui/index.html'}, [ 'entra-mdm-ui' ],
     'so is the page');
+
+
+# docs/installing.md removes all of it
+
+my @gone = map { split ' ' } slurp('docs/installing.md')
+    =~ /^rm (?:-r )?(.+)$/mg;
+is_deeply([ grep { my $file = "/$_";
+    !grep { $file =~ m{^\Q$_\E(?:/|$)} } @gone } sort keys %packaged ], [],
+    'make install: nothing is left by its removal');
 
 
 # version

@@ -11,8 +11,10 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 
+use EntraMDM::Backend;
 use EntraMDM::Document;
 use EntraMDM::File qw(root slurp spew);
+use EntraMDM::HTTP;
 use EntraMDM::Metrics ();
 use EntraMDM::Nginx;
 use EntraMDM::Source;
@@ -112,11 +114,12 @@ $t->write_file('keys.json', jwks(new_key()));
 
 sub policy_takes {
     my ($lines) = @_;
+    my $jwks = $lines =~ /^jwks / ? '' : 'jwks file=%%DIR%%/keys.json;';
     my ($code, $said) = $t->nginx_t(http => <<"EOC");
         entra_mdm_policy fleet {
             tenant_id @{[ TENANT ]};
             client_id @{[ CLIENT_V2 ]};
-            jwks file=%%DIR%%/keys.json;
+            $jwks
             $lines
         }
         server { listen 127.0.0.1:%%PORT_8080%%; }
@@ -143,6 +146,15 @@ for (
 }
 
 
+my ($least, $most) = $takes{jwks} =~ /every `check`, (\w+) to (\w+)/;
+is_deeply([ $least, $most ], [ '1s', '1d' ], 'check: limits');
+for ([ $least, 1 ], [ $most, 1 ], [ '0s', '' ], [ '86401s', '' ]) {
+    my ($time, $good) = @$_;
+    is(policy_takes("jwks file=%%DIR%%/keys.json check=$time;"), $good,
+        "check=$time");
+}
+
+
 # How many IDs a zone holds: that many fit, and somewhat more do not.
 
 my $state = $t->dir . '/state';
@@ -150,7 +162,6 @@ mkdir $state;
 
 for (table('`zone`')) {
     my ($zone, $ids) = (words($_->[0]), $_->[1] =~ tr/,//dr);
-    next if $ids > 250_000;                 # takes too long for a test
 
     for ([ $ids, 1 ], [ int $ids * 1.02, '' ]) {
         my ($n, $fits) = @$_;
@@ -191,4 +202,48 @@ is_deeply([ map { "token=$_" } $entra_mdm =~ /\b(auto|bearer|soap)\b/g ],
     [ source('ngx_http_entra_mdm_module.c') =~ /ngx_string\("(token=\w+)"\)/g ],
     'entra_mdm: values of token=');
 
-done_testing();
+
+# each header has the claim that the table names, or else the other one
+
+my $key = new_key();
+my $backend = EntraMDM::Backend->new($t, 'fleet');
+
+$t->write_file('keys.json', jwks($key));
+$t->change(http => <<"EOC");
+    entra_mdm_policy fleet {
+        tenant_id @{[ TENANT ]};
+        client_id @{[ CLIENT_V2 ]};
+        jwks file=%%DIR%%/keys.json;
+    }
+    server {
+        listen 127.0.0.1:%%PORT_8080%%;
+        location / {
+            entra_mdm  fleet;
+            proxy_pass http://127.0.0.1:%%PORT_fleet%%;
+        }
+    }
+EOC
+$t->start;
+
+my @named = table('header');
+my $claims = claims_v2(deviceid => 'the-device', upn => 'other@example.com');
+my @else = map { ($_->[1] =~ /`(\w+)`/g)[1] // () } @named;
+
+is_deeply(\@else, [ 'preferred_username' ], 'what stands in for a claim');
+my %nameless = %$claims;
+delete $nameless{upn};
+
+for ([ 0, $claims ], [ 1, \%nameless ]) {
+    my ($n, $given) = @$_;
+
+    is(http_get('/', bearer => mint($key, $given))->status, 200, 'accepted');
+    my $seen = $backend->last;
+    for my $row (@named) {
+        my @claim = $row->[1] =~ /`(\w+)`/g;
+        my $claim = $claim[$n] // $claim[0];
+
+        is($seen->header((words($row->[0]))[0]), $claims->{$claim},
+            "$row->[0]: $claim");
+    }
+}
+$t->done;

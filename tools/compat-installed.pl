@@ -120,4 +120,21 @@ for ([ stranger => 's:Authorization', 'audience_not_allowed' ],
 }
 is(scalar $backend->requests, 0, 'and does not reach Fleet');
 
+
+# a reader
+
+my $docs = '/usr/share/doc/libnginx-mod-http-entra-mdm';
+my $links;
+
+for my $page ("$docs/README.md", glob "$docs/docs/*.md") {
+    my ($folder) = $page =~ m{^(.*)/};
+
+    for (grep { !/^(?:https?:|#)/ } slurp($page) =~ /\]\(([^)]+)\)/g) {
+        my ($file) = split /#/;
+        ok(-e "$folder/$file", "$page: $file is there");
+        $links++;
+    }
+}
+cmp_ok($links // 0, '>', 20, 'its links lead somewhere');
+
 done_testing();
