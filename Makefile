@@ -19,8 +19,8 @@
 #
 # V=1 shows every command.
 
-NAME    = ngx_http_entra_mdm_module
-BUILD   = build
+NAME      = ngx_http_entra_mdm_module
+BUILD     = build
 NGINX_SRC = /usr/share/nginx/src
 
 # With what an NGINX_SRC of your own is configured; nginx loads the module if its
