@@ -58,7 +58,7 @@ ngx_http_entra_mdm_access_handler(ngx_http_request_t *r)
 
         if (ctx->policy == emlcf->policy && ctx->token == token
             && !(ctx->reason == ENTRA_OK
-                 && ngx_http_entra_mdm_stray_body(r, emlcf, token)))
+                 && ngx_http_entra_mdm_stray_body(r, emlcf, ctx, token)))
         {
             /* an internal redirect: the verdict stands */
             return ngx_http_entra_mdm_enforce(r, emlcf, ctx);
@@ -71,6 +71,11 @@ ngx_http_entra_mdm_access_handler(ngx_http_request_t *r)
     ctx->token = token;
 
     if (token == NGX_HTTP_ENTRA_MDM_BEARER) {
+
+        if (ngx_http_entra_mdm_may_end(r, emlcf, ctx)) {
+            return ngx_http_entra_mdm_read_body(r, ctx);
+        }
+
         reason = ngx_http_entra_mdm_bearer(r, emlcf, ctx);
         return ngx_http_entra_mdm_decide(r, emlcf, ctx, reason);
     }

@@ -83,7 +83,8 @@ ngx_http_entra_mdm_body_stop(ngx_http_request_t *r)
 
 /*
  * A body without a Content-Length shows its size only as it comes.  Once it
- * is over max_body it is dropped and the gate woken to refuse it.
+ * is over max_body it is dropped and the gate woken to refuse it; so it is by
+ * its first byte where there may be none.
  *
  * NGX_AGAIN makes every reader of nginx return at once, before it looks at
  * chains or buffers, and nothing of that body gets any further.
@@ -92,6 +93,7 @@ ngx_http_entra_mdm_body_stop(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_entra_mdm_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
+    off_t                                 max;
     ngx_chain_t                          *cl;
     ngx_http_entra_mdm_ctx_t             *ctx;
     const ngx_http_entra_mdm_loc_conf_t  *emlcf;
@@ -116,7 +118,10 @@ ngx_http_entra_mdm_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         ctx->received += ngx_buf_size(cl->buf);
     }
 
-    if (ctx->received <= (off_t) ctx->policy->max_body) {
+    max = ctx->token == NGX_HTTP_ENTRA_MDM_BEARER
+          ? 0 : (off_t) ctx->policy->max_body;
+
+    if (ctx->received <= max) {
         return ngx_http_next_request_body_filter(r, in);
     }
 

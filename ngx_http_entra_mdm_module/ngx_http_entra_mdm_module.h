@@ -204,7 +204,12 @@ ngx_http_entra_mdm_token_e ngx_http_entra_mdm_token(ngx_http_request_t *r,
 /* a body where a backend might find another token than the one judged */
 ngx_uint_t ngx_http_entra_mdm_stray_body(ngx_http_request_t *r,
     const ngx_http_entra_mdm_loc_conf_t *emlcf,
-    ngx_http_entra_mdm_token_e token);
+    const ngx_http_entra_mdm_ctx_t *ctx, ngx_http_entra_mdm_token_e token);
+
+/* only reading tells whether there is one */
+ngx_uint_t ngx_http_entra_mdm_may_end(ngx_http_request_t *r,
+    const ngx_http_entra_mdm_loc_conf_t *emlcf,
+    const ngx_http_entra_mdm_ctx_t *ctx);
 
 /*
  * Each takes the token, verifies and judges it; the verdict is in *ctx.  Of a

@@ -40,16 +40,66 @@ ngx_http_entra_mdm_token(ngx_http_request_t *r,
 }
 
 
-/* a body where a backend might find another token than the one judged */
+/*
+ * A body where a backend might find another token than the one judged.  HTTP/1
+ * and HTTP/2 say whether one comes.  Without a Content-Length, HTTP/3 does not,
+ * and its stream may end without one however late: that is to be waited for.
+ */
+
+static ngx_uint_t
+ngx_http_entra_mdm_no_body(const ngx_http_entra_mdm_loc_conf_t *emlcf,
+    ngx_http_entra_mdm_token_e token)
+{
+    return emlcf->token == NGX_HTTP_ENTRA_MDM_AUTO
+           && token == NGX_HTTP_ENTRA_MDM_BEARER;
+}
+
+
+ngx_uint_t
+ngx_http_entra_mdm_may_end(ngx_http_request_t *r,
+    const ngx_http_entra_mdm_loc_conf_t *emlcf,
+    const ngx_http_entra_mdm_ctx_t *ctx)
+{
+    return ngx_http_entra_mdm_no_body(emlcf, ctx->token)
+           && ctx->state < NGX_HTTP_ENTRA_MDM_READ
+           && !ctx->body_dropped
+           && r->http_version > NGX_HTTP_VERSION_20
+           && r->headers_in.content_length_n < 0
+           && r->headers_in.chunked;
+}
+
+
+/* the whole body has been read, and there was none */
+
+static ngx_uint_t
+ngx_http_entra_mdm_has_ended(ngx_http_request_t *r,
+    const ngx_http_entra_mdm_ctx_t *ctx)
+{
+    ngx_http_request_body_t  *rb;
+
+    rb = r->request_body;
+
+    return r->http_version > NGX_HTTP_VERSION_20
+           && !ctx->body_dropped
+           && rb != NULL
+           && rb->rest == 0
+           && rb->last_saved
+           && ngx_http_entra_mdm_body_size(r) == 0;
+}
+
 
 ngx_uint_t
 ngx_http_entra_mdm_stray_body(ngx_http_request_t *r,
     const ngx_http_entra_mdm_loc_conf_t *emlcf,
-    ngx_http_entra_mdm_token_e token)
+    const ngx_http_entra_mdm_ctx_t *ctx, ngx_http_entra_mdm_token_e token)
 {
-    return emlcf->token == NGX_HTTP_ENTRA_MDM_AUTO
-           && token == NGX_HTTP_ENTRA_MDM_BEARER
-           && (r->headers_in.content_length_n > 0 || r->headers_in.chunked);
+    if (!ngx_http_entra_mdm_no_body(emlcf, token)) {
+        return 0;
+    }
+
+    return r->headers_in.content_length_n > 0
+           || (r->headers_in.chunked
+               && !ngx_http_entra_mdm_has_ended(r, ctx));
 }
 
 
@@ -224,7 +274,7 @@ ngx_http_entra_mdm_bearer(ngx_http_request_t *r,
 
     static ngx_str_t  authorization = ngx_string("authorization");
 
-    if (ngx_http_entra_mdm_stray_body(r, emlcf, ctx->token)) {
+    if (ngx_http_entra_mdm_stray_body(r, emlcf, ctx, ctx->token)) {
         ctx->why = "a body where only POST may have one";
         return ENTRA_MESSAGE_MALFORMED;
     }
