@@ -94,7 +94,8 @@ is(scalar @includes, 3, 'all includes');
 
 # fleet.conf: the six endpoints.
 
-$t->change(conf => example('fleet.conf') =~ s/(?=entra_mdm_policy)/$login/r);
+$t->change(conf => example('fleet.conf') =~ s/(?=entra_mdm_policy)/$login/r
+    =~ s/^http \{/http {\n    gzip on; gzip_types *; gzip_min_length 0;/mr);
 my $fleet = EntraMDM::Backend->new($t, 'fleet');
 my $keys = EntraMDM::Backend->new($t, 'keys');
 $keys->answer('*' => { status => 404 },
@@ -144,6 +145,14 @@ is(https(POST => "$mdm/enroll/", body => 'x')->status, 400,
 is(https(GET => $_)->status, 400, "a path that others may read on: $_")
     for goes_on('', "$mdm/discovery", "$mdm/auth", "$mdm/management");
 is($fleet->requests, 0, 'nothing of that reaches Fleet');
+
+# as it would be compressed, and so chunked, wherever gzip is on
+
+$r = https(POST => "$mdm/enroll", body => enroll_message($v2),
+    headers => [ 'Accept-Encoding' => 'gzip' ]);
+is($r->header('Content-Encoding'), undef, 'an answer is not compressed');
+is($r->header('Content-Length'), length $r->body, 'it comes in one piece');
+$fleet->requests;
 
 my $device = enroll_message('{"type":1,"payload":{"orbit_node_key":"k"}}',
     value_type => 'http://schemas.microsoft.com/5.0.0.0/ConfigurationManager'
