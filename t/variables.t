@@ -89,6 +89,14 @@ my $t = EntraMDM::Nginx->new(http => <<"EOC");
                           alias %%DIR%%/ssi; }
         location /mirrored { internal; entra_mdm off;
                           proxy_pass http://127.0.0.1:%%PORT_backend%%; }
+        location /after-dry { entra_mdm_dry_run on; post_action /then-dry;
+                          alias %%DIR%%/page; }
+        location /after-refused { post_action /then-refused;
+                          alias %%DIR%%/page; }
+        location /after-accepted { post_action /then-accepted;
+                          alias %%DIR%%/page; }
+        location /then   { internal; entra_mdm off;
+                          proxy_pass http://127.0.0.1:%%PORT_backend%%; }
     }
 
 EOC
@@ -242,6 +250,25 @@ for my $uri ('/static', '/ssi') {
         is($seen[0] && $seen[0]->header('All'), $expected,
             "$uri: a subrequest while the answer is on its way");
     }
+}
+
+# nor is what comes when it has been sent; the log is
+
+for (
+    [ 'dry', $foreign, {}, result => 'audience_not_allowed',
+        action => 'would_refuse' ],
+    [ 'refused', $foreign, {}, result => 'audience_not_allowed',
+        action => 'refused' ],
+    [ 'accepted', $v1, \%of_v1, result => 'ok', action => 'accepted' ],
+) {
+    my ($name, $jwt, $upstream, @verdict) = @$_;
+    my @seen;
+    http_get("/after-$name", bearer => $jwt);
+    wait_for { push @seen, $backend->requests; @seen };
+    is($seen[0] && $seen[0]->header('All'), text(@verdict, %$upstream),
+        "post_action, $name: to the backend");
+    like(logged("/then-$name"), qr/ upn=\[ann\@example\.com\] /,
+        "post_action, $name: in the log");
 }
 
 # any other claim
