@@ -183,9 +183,14 @@ ngx_http_entra_mdm_count_init(void)
 
 
 ngx_int_t
-ngx_http_entra_mdm_count_handler(ngx_http_request_t *r)
+ngx_http_entra_mdm_log_handler(ngx_http_request_t *r)
 {
-    if (r == r->main) {
+    ngx_http_entra_mdm_ctx_t  *ctx;
+
+    ctx = ngx_http_entra_mdm_ctx(r, 0);
+
+    if (r == r->main && ctx != NULL) {
+        ctx->over = 1;
         ngx_http_entra_mdm_count(r);
     }
 

@@ -6,6 +6,28 @@
 #include "ngx_http_entra_mdm_lease.h"
 
 
+static void
+ngx_http_entra_mdm_keys_log_nameless(ngx_conf_t *cf, ngx_log_t *log,
+    const entra_jwks_t *jwks, const ngx_str_t *name)
+{
+    static const char  text[] =
+        "entra_mdm: %uz entries of \"%V\" may not be used: they have no kid";
+
+    if (entra_jwks_nameless(jwks) == 0) {
+        return;
+    }
+
+    if (cf != NULL) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0, text,
+                           entra_jwks_nameless(jwks), name);
+
+    } else {
+        ngx_log_error(NGX_LOG_WARN, log, 0, text, entra_jwks_nameless(jwks),
+                      name);
+    }
+}
+
+
 void
 ngx_http_entra_mdm_keys_log_unusable(ngx_conf_t *cf, ngx_log_t *log,
     const entra_jwks_t *jwks, const ngx_str_t *name)
@@ -34,6 +56,8 @@ ngx_http_entra_mdm_keys_log_unusable(ngx_conf_t *cf, ngx_log_t *log,
                           entra_key_unusable(key));
         }
     }
+
+    ngx_http_entra_mdm_keys_log_nameless(cf, log, jwks, name);
 }
 
 

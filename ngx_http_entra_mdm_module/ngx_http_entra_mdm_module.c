@@ -401,11 +401,31 @@ ngx_http_entra_mdm_handler_add(ngx_http_core_main_conf_t *cmcf,
 
 
 static ngx_int_t
+ngx_http_entra_mdm_handler_first(ngx_http_core_main_conf_t *cmcf,
+    ngx_http_phases phase, ngx_http_handler_pt handler)
+{
+    ngx_array_t          *handlers;
+    ngx_http_handler_pt  *h;
+
+    if (ngx_http_entra_mdm_handler_add(cmcf, phase, handler) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    handlers = &cmcf->phases[phase].handlers;
+    h = handlers->elts;
+
+    ngx_memmove(&h[1], &h[0],
+                (handlers->nelts - 1) * sizeof(ngx_http_handler_pt));
+    h[0] = handler;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
 ngx_http_entra_mdm_init(ngx_conf_t *cf)
 {
     ngx_uint_t                       i;
-    ngx_array_t                     *access;
-    ngx_http_handler_pt             *h;
     ngx_http_core_main_conf_t       *cmcf;
     ngx_http_entra_mdm_main_conf_t  *emmcf;
 
@@ -444,33 +464,27 @@ ngx_http_entra_mdm_init(ngx_conf_t *cf)
         }
     }
 
+    /*
+     * Handlers of a phase run from the last to the first: put in front, the
+     * gate runs after nginx's own access rules and so sees, with "satisfy
+     * any", only what none of them has granted.  Those of the log phase run
+     * from the first to the last: ours is to be done before logs are written.
+     */
+
     if (ngx_http_entra_mdm_handler_add(cmcf, NGX_HTTP_PREACCESS_PHASE,
                                        ngx_http_entra_mdm_subrequest_handler)
         != NGX_OK
-        || ngx_http_entra_mdm_handler_add(cmcf, NGX_HTTP_ACCESS_PHASE,
-                                          ngx_http_entra_mdm_access_handler)
+        || ngx_http_entra_mdm_handler_first(cmcf, NGX_HTTP_ACCESS_PHASE,
+                                            ngx_http_entra_mdm_access_handler)
            != NGX_OK
-        || ngx_http_entra_mdm_handler_add(cmcf, NGX_HTTP_LOG_PHASE,
-                                          ngx_http_entra_mdm_count_handler)
+        || ngx_http_entra_mdm_handler_first(cmcf, NGX_HTTP_LOG_PHASE,
+                                            ngx_http_entra_mdm_log_handler)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     ngx_http_entra_mdm_body_filter_init();
-
-    /*
-     * Handlers of a phase run from the last to the first: moved to the front,
-     * the gate runs after nginx's own access rules and so sees, with
-     * "satisfy any", only what none of them has granted.
-     */
-
-    access = &cmcf->phases[NGX_HTTP_ACCESS_PHASE].handlers;
-    h = access->elts;
-
-    ngx_memmove(&h[1], &h[0],
-                (access->nelts - 1) * sizeof(ngx_http_handler_pt));
-    h[0] = ngx_http_entra_mdm_access_handler;
 
     return NGX_OK;
 }

@@ -155,6 +155,7 @@ typedef struct {
     off_t                         received;     /* of the body */
     ngx_uint_t                    body_dropped; /* unsigned  body_dropped:1; */
     ngx_uint_t                    counted;      /* unsigned  counted:1; */
+    ngx_uint_t                    over;         /* unsigned  over:1; */
     entra_verdict_t               verdict;
     entra_soap_message_t          message;
     entra_mem_t                   mem;          /* the request's pool */

@@ -96,18 +96,26 @@ ngx_http_entra_mdm_retry_after(ngx_http_request_t *r,
 /*** SOAP ***/
 
 
-/* Windows takes one message with a Content-Length, and no coding of it */
+/*
+ * Windows takes one message with a Content-Length, and no coding of it.
+ * Filters that compress, convert or edit, and take the length away, choose
+ * answers by the type that nginx knows of: of a fault it knows none.
+ */
 
-static void
+static ngx_int_t
 ngx_http_entra_mdm_fault_headers(ngx_http_request_t *r, ngx_uint_t status,
     size_t len)
 {
-    /* the charset apart, or nginx might convert or add one */
+    static ngx_str_t  type = ngx_string("application/soap+xml; charset=utf-8");
 
-    ngx_str_set(&r->headers_out.content_type, "application/soap+xml");
-    ngx_str_set(&r->headers_out.charset, "utf-8");
+    if (ngx_http_entra_mdm_add_header(r, "Content-Type", &type) == NULL) {
+        return NGX_ERROR;
+    }
 
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    ngx_str_null(&r->headers_out.content_type);
+    ngx_str_null(&r->headers_out.charset);
+
+    r->headers_out.content_type_len = 0;
     r->headers_out.content_type_lowcase = NULL;
 
     r->headers_out.status = status;
@@ -120,6 +128,8 @@ ngx_http_entra_mdm_fault_headers(ngx_http_request_t *r, ngx_uint_t status,
     r->gzip_tested = 1;
     r->gzip_ok = 0;
 #endif
+
+    return NGX_OK;
 }
 
 
@@ -151,7 +161,9 @@ ngx_http_entra_mdm_fault_send(ngx_http_request_t *r, ngx_uint_t status,
         r->keepalive = 0;
     }
 
-    ngx_http_entra_mdm_fault_headers(r, status, document->len);
+    if (ngx_http_entra_mdm_fault_headers(r, status, document->len) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     rc = ngx_http_send_header(r);
 

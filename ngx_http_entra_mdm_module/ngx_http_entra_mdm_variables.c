@@ -206,10 +206,13 @@ ngx_http_entra_mdm_readable(ngx_http_request_t *r)
         return NULL;
     }
 
-    /* a subrequest may have an upstream of its own while main is answered */
+    /*
+     * A subrequest may have an upstream of its own while main is answered, and
+     * so may what post_action makes of main after that.
+     */
 
     if (ctx->state != NGX_HTTP_ENTRA_MDM_ACCEPTED
-        && (r != r->main || !r->header_sent))
+        && (r != r->main || !r->header_sent || (r->post_action && !ctx->over)))
     {
         return NULL;
     }

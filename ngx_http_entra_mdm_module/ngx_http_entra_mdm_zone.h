@@ -281,8 +281,8 @@ entra_str_t ngx_http_entra_mdm_result(ngx_uint_t action,
 /* puts the filter that counts in front of all others, once they are there */
 void ngx_http_entra_mdm_count_init(void);
 
-/* phase handler, for requests without a response */
-ngx_int_t ngx_http_entra_mdm_count_handler(ngx_http_request_t *r);
+/* phase handler: the request is over; one without a response is counted now */
+ngx_int_t ngx_http_entra_mdm_log_handler(ngx_http_request_t *r);
 
 /* a clock that nobody sets, in nanoseconds */
 uint64_t ngx_http_entra_mdm_clock(void);

@@ -27,6 +27,7 @@ $t->write_file('nokeys.json', '{"keys":[]}');
 $t->write_file('ec.json', jwks($key->jwk(kty => 'EC')));
 $t->write_file('small.json', jwks(new_key(bits => 1024)));
 $t->write_file('mixed.json', jwks($key, $key->jwk(kid => 'enc', use => 'enc')));
+$t->write_file('nameless.json', jwks($key, map { $key->jwk(kid => $_) } undef, 7));
 $t->write_file('large.json', jwks($key) . ' ' x 140_000);
 mkdir $t->dir . '/folder';
 mkfifo($t->dir . '/fifo', 0600);
@@ -407,6 +408,8 @@ for (
         'entra_mdm_api fleet' ],
     [ 'an unusable key among usable ones', 'jwks file=%%DIR%%/mixed.json;',
         undef, qr/key "enc" in "\S+mixed\.json" may not be used: /, 'jwks' ],
+    [ 'keys without a kid', 'jwks file=%%DIR%%/nameless.json;', undef,
+        qr/2 entries of "\S+nameless\.json" may not be used: .* no kid/, 'jwks' ],
 ) {
     my ($name, $policy, $server, $warns, $at) = @$_;
     my ($code, $text) = $t->nginx_t(http => conf($policy, $server) . $map);

@@ -94,6 +94,8 @@ my $t = EntraMDM::Nginx->new(http => <<"EOC");
     }
 
     # what filters would like to do to an answer
+    charset_map koi8-r utf-8 { C0 D18E; }
+
     server {
         listen 127.0.0.1:%%PORT_filters%%;
         listen 127.0.0.1:%%PORT_h2filters%% http2;
@@ -105,13 +107,17 @@ my $t = EntraMDM::Nginx->new(http => <<"EOC");
         expires 1h;
         etag on;
         sub_filter Envelope Antelope;
-        ssi on;
+        sub_filter_types application/soap+xml;
+        ssi on; ssi_types application/soap+xml;
 
         location /as-200 { entra_mdm as_200;
                            proxy_pass http://127.0.0.1:%%PORT_backend%%; }
         location /as-403 { entra_mdm as_403;
                            proxy_pass http://127.0.0.1:%%PORT_backend%%; }
         location /       { entra_mdm fleet;
+                           proxy_pass http://127.0.0.1:%%PORT_backend%%; }
+        location /koi8   { entra_mdm fleet;
+                           charset koi8-r; override_charset on;
                            proxy_pass http://127.0.0.1:%%PORT_backend%%; }
     }
 
@@ -323,7 +329,9 @@ my @accept = ('Accept-Encoding' => 'gzip', Range => 'bytes=0-9',
     'If-None-Match' => '*',
     'If-Modified-Since' => 'Mon, 01 Jan 2035 00:00:00 GMT');
 
-for ([ '/' => 500 ], [ '/as-200' => 200 ], [ '/as-403' => 403 ]) {
+for ([ '/' => 500 ], [ '/as-200' => 200 ], [ '/as-403' => 403 ],
+     [ '/koi8' => 500 ])
+{
     my ($uri, $status) = @$_;
     my @port = (port => $t->port('filters'));
     my %answers = (
@@ -335,11 +343,11 @@ for ([ '/' => 500 ], [ '/as-200' => 200 ], [ '/as-403' => 403 ]) {
     );
     for my $version (sort keys %answers) {
         my $r = $answers{$version};
-        is($r->status, $status, "filters, $status, $version: status");
+        is($r->status, $status, "filters, $uri, $version: status");
         is(fault($r)->{subcode}, 's:Authorization',
-            "filters, $status, $version: whole");
+            "filters, $uri, $version: whole");
         is($r->header('Accept-Ranges') // $r->header('ETag'), undef,
-            "filters, $status, $version: no parts of it to be had");
+            "filters, $uri, $version: no parts of it to be had");
     }
 }
 

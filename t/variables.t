@@ -24,7 +24,7 @@ my @all = qw(result action upn tid oid device_id aud iss version kid expires
     claim_name claim_nAmE claim_sub);
 my $all = join ' ', map { "$_=[\$entra_mdm_$_]" } @all;
 my $claims = join ' ', map { "[\$entra_mdm_claim_$_]" }
-    qw(num float big array object yes no null empty twice __proto roles);
+    qw(num float exact big array object yes no null empty twice __proto roles);
 my $context = join ' ', map { "[\$entra_mdm_context_$_]" }
     qw(DeviceName devicename HWDevID OSVersion Missing Twice);
 
@@ -88,6 +88,14 @@ my $t = EntraMDM::Nginx->new(http => <<"EOC");
         location /ssi    { entra_mdm_dry_run on; ssi on; ssi_types *;
                           alias %%DIR%%/ssi; }
         location /mirrored { internal; entra_mdm off;
+                          proxy_pass http://127.0.0.1:%%PORT_backend%%; }
+        location /after-dry { entra_mdm_dry_run on; post_action /then-dry;
+                          alias %%DIR%%/page; }
+        location /after-refused { post_action /then-refused;
+                          alias %%DIR%%/page; }
+        location /after-accepted { post_action /then-accepted;
+                          alias %%DIR%%/page; }
+        location /then   { internal; entra_mdm off;
                           proxy_pass http://127.0.0.1:%%PORT_backend%%; }
     }
 
@@ -244,11 +252,30 @@ for my $uri ('/static', '/ssi') {
     }
 }
 
+# nor is what comes when it has been sent; the log is
+
+for (
+    [ 'dry', $foreign, {}, result => 'audience_not_allowed',
+        action => 'would_refuse' ],
+    [ 'refused', $foreign, {}, result => 'audience_not_allowed',
+        action => 'refused' ],
+    [ 'accepted', $v1, \%of_v1, result => 'ok', action => 'accepted' ],
+) {
+    my ($name, $jwt, $upstream, @verdict) = @$_;
+    my @seen;
+    http_get("/after-$name", bearer => $jwt);
+    wait_for { push @seen, $backend->requests; @seen };
+    is($seen[0] && $seen[0]->header('All'), text(@verdict, %$upstream),
+        "post_action, $name: to the backend");
+    like(logged("/then-$name"), qr/ upn=\[ann\@example\.com\] /,
+        "post_action, $name: in the log");
+}
+
 # any other claim
 
 my $odd = claims_v2();
 $odd->{$_} = "one $_" for qw(twice TWICE);
-my %odd = (num => '42', float => '1.5', big => '9007199254740993',
+my %odd = (num => '42', float => '1.5', exact => '1.50e1', big => '9007199254740993',
     array => '["a",[1]]', object => '{"k":{"x":null}}', yes => 'true',
     no => 'false', null => 'null', empty => '""', Roles => '"r\u00f6le \"x\""');
 my $payload = JSON::PP->new->utf8->encode($odd);
@@ -259,8 +286,8 @@ is(decode_json($payload)->{num}, 42, 'a payload with odd claims');
 http_get('/odd', bearer => mint($key, $payload));
 my $line = logged('/odd', 'claims.log');
 utf8::decode($line);
-is($line, '[42] [1.5] [9007199254740993] [["a",[1]]] [{"k":{"x":null}}] [true] '
-    . '[false] [null] [] [] [] [röle "x"]', 'claims of every type; two that '
+is($line, '[42] [1.5] [1.50e1] [9007199254740993] [["a",[1]]] [{"k":{"x":null}}] '
+    . '[true] [false] [null] [] [] [] [röle "x"]', 'claims of every type; two that '
     . 'differ in case are none');
 
 for ([ '1e3' => 'a number of another form', time + 1000 ],

@@ -391,7 +391,9 @@ entra_claims_get(const entra_claims_t *claims, entra_str_t name,
         return false;
     }
 
-    if (search.found.type == ENTRA_JSON_STRING) {
+    if (search.found.type == ENTRA_JSON_STRING
+        || search.found.type == ENTRA_JSON_NUMBER)
+    {
         return entra_str_copy(mem, search.found.value, value);
     }
 

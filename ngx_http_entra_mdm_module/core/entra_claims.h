@@ -74,7 +74,7 @@ void entra_claims_copy(const entra_claims_t *claims, void *piece,
 
 /*
  * Any claim by its name, compared without regard to case: a string as it is,
- * a number as JSON writes it, everything else as compact JSON.  false: none,
+ * a number as it was written, everything else as compact JSON.  false: none,
  * two that differ only in case, or out of memory.  *value is copied to mem.
  */
 bool entra_claims_get(const entra_claims_t *claims, entra_str_t name,

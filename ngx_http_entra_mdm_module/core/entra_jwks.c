@@ -29,6 +29,7 @@ struct entra_jwks_s {
     json_t       *json;
     size_t        count;
     size_t        usable;
+    size_t        nameless;
     entra_key_t  *keys;
 };
 
@@ -385,6 +386,7 @@ entra_jwks_read(entra_jwks_t *jwks, json_t *keys)
 
         kid = json_object_get(jwk, "kid");
         if (!json_is_string(kid)) {
+            jwks->nameless++;
             continue;
         }
 
@@ -498,6 +500,13 @@ size_t
 entra_jwks_usable(const entra_jwks_t *jwks)
 {
     return jwks->usable;
+}
+
+
+size_t
+entra_jwks_nameless(const entra_jwks_t *jwks)
+{
+    return jwks->nameless;
 }
 
 

@@ -32,6 +32,9 @@ void entra_jwks_free(entra_jwks_t *jwks);
 size_t entra_jwks_count(const entra_jwks_t *jwks);
 size_t entra_jwks_usable(const entra_jwks_t *jwks);
 
+/* entries that were left out for want of a kid */
+size_t entra_jwks_nameless(const entra_jwks_t *jwks);
+
 /* the i-th of entra_jwks_count() */
 const entra_key_t *entra_jwks_key(const entra_jwks_t *jwks, size_t i);
 

@@ -311,6 +311,8 @@ test_audiences(void)
 #define EVERYTHING                                                            \
     "{\"str\":\"a\\\"b\\n\",\"int\":-5,\"big\":9007199254740993,"             \
     "\"real\":0.1,\"half\":1.5,\"t\":true,\"f\":false,\"nil\":null,"          \
+    "\"zero\":1.50,\"e\":1E+2,\"neg\":-0,\"huge\":12345678901234567890,"       \
+    "\"long\":123456789.123456789012,\"in\": [ 1.5 , 2 ],"                    \
     "\"arr\":[1,\"x\",{\"a\":null}],\"obj\":{\"b\":1,\"a\":[]},"              \
     "\"empty\":\"\",\"MiXeD\":\"m\",\"uml\xc3\xa4ut\":\"\xc3\xbc\","           \
     "\"kelvin\":\"k\",\"Twice\":1,\"tWICE\":2,\"with.dot\":\"d\"}"
@@ -327,6 +329,13 @@ static const struct {
     { "a number of 54 bits", ENTRA_STR_INIT("big"), "9007199254740993" },
     { "a fraction as it was written", ENTRA_STR_INIT("real"), "0.1" },
     { "a fraction of two", ENTRA_STR_INIT("half"), "1.5" },
+    { "a fraction that ends in 0", ENTRA_STR_INIT("zero"), "1.50" },
+    { "a number with an exponent", ENTRA_STR_INIT("e"), "1E+2" },
+    { "less than nothing", ENTRA_STR_INIT("neg"), "-0" },
+    { "a number of 64 bits", ENTRA_STR_INIT("huge"), "12345678901234567890" },
+    { "a fraction of 21 digits", ENTRA_STR_INIT("long"),
+      "123456789.123456789012" },
+    { "an array with blanks", ENTRA_STR_INIT("in"), "[1.5,2]" },
     { "true", ENTRA_STR_INIT("t"), "true" },
     { "false", ENTRA_STR_INIT("f"), "false" },
     { "null", ENTRA_STR_INIT("nil"), "null" },

@@ -339,7 +339,7 @@ test_many_keys(void)
         text += sprintf(text, ",{\"kid\":\"k%d\"}", n);
     }
 
-    strcpy(text, "]}");
+    strcpy(text, ",{},{\"kid\":7},\"k1\"]}");
 
     jwks = entra_jwks_parse(entra_str(all), &error);
     if (jwks == NULL) {
@@ -357,6 +357,7 @@ test_many_keys(void)
 
     tap_is_size((size_t) found, 1100, "a thousand keys in no order");
     tap_is_size(entra_jwks_usable(jwks), 1, "of which one may be used");
+    tap_is_size(entra_jwks_nameless(jwks), 3, "and three that have no kid");
 
     entra_jwks_free(jwks);
     pool_free(&pool);
