@@ -59,7 +59,7 @@ ngx_http_entra_mdm_jwks_times(ngx_conf_t *cf, ngx_http_entra_mdm_keys_t *keys,
 {
     time_t      *time;
     ngx_str_t    text;
-    ngx_uint_t   i, j;
+    ngx_uint_t   i, j, seen;
 
     static const struct {
         ngx_str_t  name;
@@ -76,6 +76,8 @@ ngx_http_entra_mdm_jwks_times(ngx_conf_t *cf, ngx_http_entra_mdm_keys_t *keys,
     keys->refresh = 3600;
     keys->min_interval = 60;
     keys->max_stale = 24 * 3600;
+
+    seen = 0;
 
     for (i = 0; i < n; i++) {
 
@@ -94,6 +96,15 @@ ngx_http_entra_mdm_jwks_times(ngx_conf_t *cf, ngx_http_entra_mdm_keys_t *keys,
                                "\"max_stale=\" and a time", &value[i]);
             return NGX_ERROR;
         }
+
+        if (seen & (1u << j)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "parameter \"%V\" is repeated in \"jwks\"",
+                               &times[j].name);
+            return NGX_ERROR;
+        }
+
+        seen |= 1u << j;
 
         text.data = value[i].data + times[j].name.len;
         text.len = value[i].len - times[j].name.len;

@@ -112,6 +112,8 @@ for (
     [ 'request=/_entra/jwks max_stale=x', 'a time of 1s or more' ],
     [ 'request=/_entra/jwks refresh=30s',
         '"min_interval" (60 s) of "jwks" must not be over "refresh" (30 s)' ],
+    [ 'request=/_entra/jwks refresh=2h refresh=1h',
+        'parameter "refresh=" is repeated in "jwks"' ],
     [ 'request=/_entra/jwks max_stale=30m', 'nor that over "max_stale"' ],
 ) {
     my ($jwks, $said) = @$_;
