@@ -21,7 +21,8 @@ struct entra_digester_s {
 bool
 entra_digest(entra_str_t text, entra_digest_t *digest)
 {
-    if (EVP_Digest(text.data, text.len, digest->bytes, NULL, EVP_sha256(), NULL))
+    if (EVP_Digest(text.data, text.len, digest->bytes, NULL, EVP_sha256(),
+                   NULL))
     {
         return true;
     }
@@ -86,6 +87,10 @@ entra_digest_both(entra_digester_t *digester, entra_str_t text, size_t n,
         return true;
     }
 
+    /* OpenSSL 3.5 takes what is left of a copy that failed for a whole one */
+
+    EVP_MD_CTX_reset(digester->first);
+    EVP_MD_CTX_reset(digester->all);
     ERR_clear_error();
 
     return false;
