@@ -2,10 +2,15 @@
  * The change that waits for nobody and overwrites nobody.
  */
 
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "change.h"
 
 
 #define CTL_TRIES  5
+#define CTL_PAUSE  100                  /* milliseconds, at most, at first */
 
 
 static size_t
@@ -35,6 +40,27 @@ ctl_change_size(const ctl_config_t *now, const ctl_list_t **wanted)
 }
 
 
+/* those who change the lists at once must not meet at every try */
+
+static void
+ctl_change_pause(unsigned tries)
+{
+    uint32_t         random;
+    struct timespec  pause;
+
+    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random)) {
+        random = (uint32_t) getpid();
+    }
+
+    random %= CTL_PAUSE << tries;
+
+    pause.tv_sec = random / 1000;
+    pause.tv_nsec = (long) (random % 1000) * 1000000;
+
+    (void) nanosleep(&pause, NULL);
+}
+
+
 size_t
 ctl_change(const ctl_server_t *server, bool dry_run, ctl_plan_pt plan,
     void *data, ctl_config_t *now, const ctl_list_t **wanted)
@@ -43,6 +69,10 @@ ctl_change(const ctl_server_t *server, bool dry_run, ctl_plan_pt plan,
     unsigned  tries;
 
     for (tries = 0; tries < CTL_TRIES; tries++) {
+
+        if (tries != 0) {
+            ctl_change_pause(tries - 1);
+        }
 
         ctl_api_get(server, now);
 

@@ -11,6 +11,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use JSON::PP qw(decode_json encode_json);
+use POSIX ();
 use Test::More;
 
 use EntraMDM::Backend;
@@ -198,6 +199,27 @@ my @redis = ('--url', 'http://127.0.0.1:' . $t->port('gate_redis') . '/admin/',
 my $members = 'entra_mdm:{redis}:client_ids';
 
 ok($redis->cmd(SISMEMBER => $members, APP), 'Redis has them');
+
+# many at once, none of whom sees the others
+
+my @many = map { sprintf '%08x-aaaa-4aaa-8aaa-aaaaaaaaaaaa', $_ } 1 .. 16;
+my $before = $redis->cmd(SCARD => $members);
+my %ends = map { add($_) => $_ } @many;
+
+is(join(' ', grep { waitpid $_, 0; $? != 0 } keys %ends), '',
+    'each of many commands at once adds its own');
+is($redis->cmd(SCARD => $members), $before + @many, 'and all of them are there');
+
+sub add {
+    my ($id) = @_;
+    my $pid = fork // die "fork: $!";
+
+    return $pid if $pid;
+    chdir $t->dir;
+    %ENV = ctl_environment($t);
+    exec { ctl_binary() } 'entra-mdmctl', 'add', 'client-id', $id, '-q', @redis
+        or POSIX::_exit(127);
+}
 
 # and without Redis: 4
 
