@@ -40,7 +40,7 @@ companion(const char *folder, const char *name, const char *ending)
 static entra_str_t
 next_line(entra_str_t *text)
 {
-    char         *end;
+    const char   *end;
     entra_str_t   line;
 
     end = text->len ? memchr(text->data, '\n', text->len) : NULL;
