@@ -116,7 +116,8 @@ ngx_http_entra_mdm_redis_keys_length(ngx_http_entra_mdm_redis_conn_t *conn,
     } else if (reply->integer == 0) {
         ngx_log_error(NGX_LOG_ERR, load->log, 0,
                       "entra_mdm: policy \"%V\" has no key \"%V\" in Redis: "
-                      "the last good key set stays in force",
+                      "SET it to a key set; the last good one, if there is "
+                      "one, stays in force",
                       &load->policy->name, &words[1]);
 
     } else {
