@@ -69,7 +69,10 @@ ngx_http_entra_mdm_may_end(ngx_http_request_t *r,
 }
 
 
-/* the whole body has been read, and there was none */
+/*
+ * The whole body has been read, and there was none.  It is the protocol's name
+ * that tells: to post_action every request is one of HTTP/0.9.
+ */
 
 static ngx_uint_t
 ngx_http_entra_mdm_has_ended(ngx_http_request_t *r,
@@ -77,9 +80,12 @@ ngx_http_entra_mdm_has_ended(ngx_http_request_t *r,
 {
     ngx_http_request_body_t  *rb;
 
+    static ngx_str_t  http3 = ngx_string("HTTP/3");
+
     rb = r->request_body;
 
-    return r->http_version > NGX_HTTP_VERSION_20
+    return r->http_protocol.len > http3.len
+           && ngx_strncmp(r->http_protocol.data, http3.data, http3.len) == 0
            && !ctx->body_dropped
            && rb != NULL
            && rb->rest == 0

@@ -16,6 +16,7 @@ use Time::HiRes qw(sleep);
 use EntraMDM::ApiClient;
 use EntraMDM::Backend;
 use EntraMDM::Body;
+use EntraMDM::File qw(wait_for);
 use EntraMDM::HTTP;
 use EntraMDM::HTTP3;
 use EntraMDM::Metrics;
@@ -64,6 +65,8 @@ EOC
                             proxy_pass http://fleet; }
         location /elsewhere { entra_mdm small; proxy_pass http://fleet; }
         location /late    { entra_mdm late; proxy_pass http://fleet; }
+        location /after   { post_action /then; proxy_pass http://fleet; }
+        location /then    { internal; proxy_pass http://fleet; }
         location /api/    { entra_mdm_api small; entra_mdm_api_role admin; }
         location = /metrics { entra_mdm_metrics; }
         location = /_entra/jwks {
@@ -261,9 +264,21 @@ for my $method (qw(GET PUT)) {
         is_ours($seen, "$method, $name, late");
     }
     $s = stream();
+    is(spread([ h3_head($s, $method => '/after', bearer => $token) ],
+        [ h3_data($s, '', 1) ])->status, 200, "$method, post_action, late");
+    my @after;
+    wait_for { push @after, $fleet->requests; @after > 1 };
+    is_deeply([ map { $_->uri } @after ], [ '/after', '/then' ],
+        "$method, post_action, late: follows");
+    is_ours($after[-1], "$method, post_action, late") if @after > 1;
+
+    $s = stream();
     verdict("$method, no token, late", spread([ h3_head($s, $method => '/tos') ],
         [ h3_data($s, '', 1) ]), $fleet, '401 no_token refused 0');
 }
+
+unlike($t->file('what.log'), qr{^/(?:after|then) (?!200 ok$)}m,
+    'post_action: the verdict stands in the log');
 
 $s = stream();
 $c->send(h3_head($s, GET => '/slow', bearer => $token));
